@@ -1,0 +1,53 @@
+"""The one decorator of every kernel.
+
+Numba's own cache does not notice that a function *called* by a cached function changed in another
+file, so compiled kernels are kept in a folder whose name is a hash of all kernel sources.
+"""
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+
+_PACKAGE = Path(__file__).parent
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "forceinline": True}
+# error_model="numpy": a division that might raise would stop the vectoriser.
+# fastmath=False: the same bits on every processor; a sum is taken in the order it is written.
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Folder of the compiled kernels, named after the sources that made them."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in [_PACKAGE / "jit.py", *sorted((_PACKAGE / "kernels").glob("*.py"))]:
+        digest.update(source.read_bytes())
+    root = os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("neurosim", False)
+    return Path(root) / f"kernels-{digest.hexdigest()[:16]}"
+
+
+@functools.cache
+def _without_reference_counts() -> dict[str, Any]:
+    """``_nrt=False`` where this numba has it: kernels allocate nothing, so they count nothing.
+
+    The flag is private, hence the probe; without it kernels are slower and give the same bits.
+    """
+    try:
+        numba.njit(_nrt=False)(lambda: 0)()
+    except (KeyError, TypeError, numba.core.errors.NumbaError):
+        return {}
+    return {"_nrt": False}
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` with the project's numerical settings and cache it."""
+    users_folder = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())  # read by numba while it decorates
+    try:
+        return numba.njit(cache=True, **_OPTIONS, **_without_reference_counts())(function)
+    finally:
+        numba.config.CACHE_DIR = users_folder

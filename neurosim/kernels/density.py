@@ -1,0 +1,68 @@
+"""Sampling from pi_l and the error packets g = d log pi_l / d p_l (Section 2)."""
+
+import numpy as np
+
+from neurosim.jit import kernel
+from neurosim.kernels.elementary import exp
+
+SMALLEST_GATE = 2.2250738585072014e-308  # smallest normal double: its reciprocal is finite
+
+
+@kernel
+def sample_gaussian(mu, var, noise, h):
+    """h = mu + sqrt(var) * noise, that is h ~ N(mu, var).  All (n,)."""
+    for i in range(h.size):
+        h[i] = mu[i] + np.sqrt(var[i]) * noise[i]
+
+
+@kernel
+def softmax(p, temperature, probability):
+    """probability = softmax(p / T).  p, probability (K,)."""
+    largest = p[0]
+    for k in range(1, p.size):
+        largest = p[k] if p[k] > largest else largest
+    total = 0.0
+    for k in range(p.size):
+        probability[k] = exp((p[k] - largest) / temperature)
+        total += probability[k]
+    for k in range(p.size):
+        probability[k] /= total
+
+
+@kernel
+def sample_softmax(probability, u, h):
+    """h = one-hot of the first outcome whose cumulative probability exceeds u in (0, 1)."""
+    chosen = h.size - 1
+    cumulative = 0.0
+    for k in range(h.size - 1):
+        cumulative += probability[k]
+        if u < cumulative:
+            chosen = k
+            break
+    for k in range(h.size):
+        h[k] = 1.0 if k == chosen else 0.0
+
+
+@kernel
+def packets_gaussian(h, mu, slope, var, g):
+    """g = e * slope / var with e = h - mu.  All (n,)."""
+    for i in range(h.size):
+        g[i] = (h[i] - mu[i]) * slope[i] / var[i]
+
+
+@kernel
+def packets_softmax(h, probability, temperature, g):
+    """g = (onehot(A) - softmax(p / T)) / T.  h, probability, g (K,)."""
+    for k in range(h.size):
+        g[k] = (h[k] - probability[k]) / temperature
+
+
+@kernel
+def gate(action, mu, floor):
+    """1 / (A - mu) of eq. (68), with |A - mu| held at or above the floor."""
+    difference = action - mu
+    size = np.abs(difference)
+    floor = SMALLEST_GATE if floor < SMALLEST_GATE else floor
+    if size < floor:
+        difference = floor if difference >= 0.0 else -floor
+    return 1.0 / difference

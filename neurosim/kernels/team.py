@@ -1,0 +1,170 @@
+"""The four phases of Algorithm 2 for one team, layer by layer."""
+
+import numpy as np
+
+from neurosim.jit import kernel
+from neurosim.kernels.activation import SOFTMAX, activate
+from neurosim.kernels.density import (
+    gate,
+    packets_gaussian,
+    packets_softmax,
+    sample_gaussian,
+    sample_softmax,
+    softmax,
+)
+from neurosim.kernels.layer import feedback, potential, transpose
+from neurosim.kernels.learning import adam, annealed, power, trace_biases, trace_weights
+from neurosim.kernels.rng import normals, uniform
+
+PASSES, UPDATES = range(2)  # entries of Team.count
+
+
+@kernel
+def mean(team, l):
+    """p[l] = W[l] h[l-1] + b[l], mu[l] = f(p[l]) and slope[l] of one layer."""
+    below = team.h[team.unit[l - 1] : team.unit[l - 1] + team.size[l - 1]]
+    first, last = team.unit[l], team.unit[l] + team.size[l]
+    weights = team.param[l]
+    biases = weights + team.size[l] * team.size[l - 1]
+    p, mu = team.p[first:last], team.mu[first:last]
+    potential(team.wt[weights:biases], team.w[biases : biases + team.size[l]], below, p)
+    if team.activation[l] == SOFTMAX:
+        softmax(p, team.T, mu)
+    else:
+        activate(team.activation[l], p, mu, team.slope[first:last])
+
+
+@kernel
+def sample(team, l):
+    """H[l] ~ pi_l, from noise that is drawn already."""
+    first, last = team.unit[l], team.unit[l] + team.size[l]
+    h, mu = team.h[first:last], team.mu[first:last]
+    if team.activation[l] == SOFTMAX:
+        sample_softmax(mu, team.noise[first], h)
+    else:
+        sample_gaussian(mu, team.var[first:last], team.noise[first:last], h)
+
+
+@kernel
+def packets(team, l):
+    """Error packets g[l] of one layer."""
+    first, last = team.unit[l], team.unit[l] + team.size[l]
+    h, mu, g = team.h[first:last], team.mu[first:last], team.g[first:last]
+    if team.activation[l] == SOFTMAX:
+        packets_softmax(h, mu, team.T, g)
+    else:
+        packets_gaussian(h, mu, team.slope[first:last], team.var[first:last], g)
+
+
+@kernel
+def move(team, l):
+    """One relaxation step of a hidden layer (eqs. 8 and 69): alpha_h = c var, so
+    h += c (mu - h + var W' g)."""
+    first, last = team.unit[l], team.unit[l] + team.size[l]
+    above = team.param[l + 1]
+    h, mu, var, f = team.h[first:last], team.mu[first:last], team.var[first:last], team.f[first:last]
+    g_above = team.g[team.unit[l + 1] : team.unit[l + 1] + team.size[l + 1]]
+    feedback(team.w[above : above + team.size[l] * team.size[l + 1]], g_above, f)
+    for i in range(h.size):
+        h[i] += team.c * ((mu[i] - h[i]) + var[i] * f[i])
+
+
+@kernel
+def draw_noise(team, key):
+    """Noise of the next feed-forward pass, a function of (seed; unit, pass) alone."""
+    inputs, outputs = team.size[0], team.unit[-1]
+    event = team.count[PASSES]
+    if team.activation[-1] == SOFTMAX:
+        normals(key, event, team.where, team.noise[inputs:outputs])
+        team.noise[outputs] = uniform(key, event, outputs - inputs, team.where)
+    else:
+        normals(key, event, team.where, team.noise[inputs:])
+
+
+@kernel
+def feed_forward(team, observation, key):
+    """Lines 9-11: H[0] = S, then sample H[1], ..., H[L] = A with the current weights."""
+    draw_noise(team, key)
+    for j in range(observation.size):
+        team.h[j] = observation[j]
+    for l in range(1, team.size.size):
+        mean(team, l)
+        sample(team, l)
+    for i in range(team.h.size):
+        team.sampled[i] = team.h[i]
+    team.count[PASSES] += 1
+
+
+@kernel
+def learn(team, td_error, steps, anneal_steps):
+    """Line 14: W[l] += alpha[l] td_error z[l], through Adam."""
+    team.count[UPDATES] += 1
+    t = team.count[UPDATES]
+    corrected = t < team.bias_correction_until
+    correction1 = 1.0 - power(team.beta1, t) if corrected else 1.0
+    correction2 = 1.0 - power(team.beta2, t) if corrected else 1.0
+    moments = (team.beta1, team.beta2, team.epsilon, correction1, correction2)
+    for l in range(1, team.size.size):
+        n_in, n_out = team.size[l - 1], team.size[l]
+        a = team.param[l]
+        b = a + n_out * n_in + n_out
+        alpha = annealed(team.alpha[l], team.anneal_to[l], steps, anneal_steps)
+        adam(team.w[a:b], team.z[a:b], team.m[a:b], team.v[a:b], td_error, alpha, moments)
+        transpose(team.w[a : a + n_out * n_in], n_out, n_in, team.wt[a : a + n_out * n_in])
+
+
+@kernel
+def relax(team):
+    """Lines 16-18: N steps down the energy, all hidden layers at once from the old values."""
+    layers = team.size.size
+    fresh = not team.stale_first_mean
+    for n in range(team.N):
+        if n > 0 or fresh:
+            # the first layer's input is the state: its mean moves only when the weights do
+            for l in range(1 if n == 0 or (n == 1 and not fresh) else 2, layers):
+                mean(team, l)
+        for l in range(2, layers):
+            packets(team, l)
+        for l in range(1, layers - 1):
+            move(team, l)
+
+
+@kernel
+def accumulate(team):
+    """Line 19: z[l] = gamma lambda z[l] + grad log pi_l, times the gate for a critic (eq. 68)."""
+    layers = team.size.size
+    for l in range(1, layers):
+        mean(team, l)
+        packets(team, l)
+    if team.gated:
+        factor = gate(team.h[-1], team.mu[-1], team.gate_floor)
+        for i in range(team.size[0], team.g.size):
+            team.g[i] *= factor
+    for l in range(1, layers):
+        n_in, n_out = team.size[l - 1], team.size[l]
+        below = team.h[team.unit[l - 1] : team.unit[l - 1] + n_in]
+        g = team.g[team.unit[l] : team.unit[l] + n_out]
+        a = team.param[l]
+        b = a + n_out * n_in
+        trace_weights(team.z[a:b], below, g, team.trace_decay)
+        trace_biases(team.z[b : b + n_out], g, team.trace_decay)
+
+
+@kernel
+def clear_traces(team):
+    """Line 7: z = 0 at the start of an episode."""
+    for i in range(team.z.size):
+        team.z[i] = 0.0
+
+
+@kernel
+def first_non_finite(team):
+    """Index of the first unit, inputs not counted, whose value is not finite, or -1."""
+    bad = 0
+    for i in range(team.size[0], team.h.size):
+        bad += 0 if np.isfinite(team.h[i]) else 1
+    if bad > 0:
+        for i in range(team.size[0], team.h.size):
+            if not np.isfinite(team.h[i]):
+                return i - team.size[0]
+    return -1

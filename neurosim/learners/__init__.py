@@ -1,0 +1,5 @@
+"""Learning rules: agents that act in an environment and learn from it."""
+
+from neurosim.learners.map_prop import MapProp
+
+__all__ = ["MapProp"]

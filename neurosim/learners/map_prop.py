@@ -1,0 +1,100 @@
+"""MAP propagation: an actor and a critic, both teams of units (Algorithm 2, Appendix C)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.errors import RunError
+from neurosim.kernels import agent as kernels
+from neurosim.memory import Floats
+from neurosim.network import TEAMS, build_shared, build_team, layer_of, orient
+from neurosim.spec import Spec
+
+_STATE = ("w", "z", "m", "v", "count")
+
+
+class MapProp:
+    """An agent: one call a time step, in which both teams go through the four phases.
+
+    Parameters
+    ----------
+    spec : the model.
+    n_observations : components of an observation.
+    n_actions : outcomes of a softmax actor, or components of a Gaussian one.
+    seed : seed of the run.
+
+    Attributes
+    ----------
+    actor, critic : the memory of the two teams.
+    shared : the counters and scalars they share.
+    """
+
+    def __init__(self, spec: Spec, n_observations: int, n_actions: int, seed: int) -> None:
+        self.shared = build_shared(spec.learning, seed)
+        self.actor, self.critic = (
+            build_team(name, team, spec.learning, spec.adam, n_observations, outputs, seed)
+            for name, team, outputs in (
+                ("actor", spec.actor, n_actions),
+                ("critic", spec.critic, 1),
+            )
+        )
+        self._at_limit = {"bootstrap": kernels.BOOTSTRAP, "zero": kernels.ZERO}[
+            spec.learning.truncation
+        ]
+        self._action = self.actor.h[self.actor.unit[-1] :]
+
+    @property
+    def td_error(self) -> float:
+        """The td_error broadcast last."""
+        return float(self.shared.td_error[0])
+
+    @property
+    def value(self) -> float:
+        """The critic's estimate mu(S) of the last state, from its feed-forward pass."""
+        return float(self.shared.value[0])
+
+    def begin(self, observation: Floats) -> Floats:
+        """First step of an episode.  Returns the actor's output (n_actions,), a view."""
+        self._check(kernels.begin_step(self.actor, self.critic, self.shared, observation))
+        return self._action
+
+    def step(self, observation: Floats, reward: float) -> Floats:
+        """A later step: learn from the transition that led here, then act.  Returns as `begin`."""
+        bad = kernels.agent_step(self.actor, self.critic, self.shared, observation, reward)
+        self._check(bad)
+        return self._action
+
+    def end(self, observation: Floats, reward: float, terminated: bool) -> None:
+        """Learn from the last transition of an episode."""
+        ending = kernels.TERMINATED if terminated else self._at_limit
+        self._check(
+            kernels.end_step(self.actor, self.critic, self.shared, observation, reward, ending)
+        )
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """All that learning has changed, by name: what a checkpoint holds."""
+        arrays = {
+            f"{name}/{key}": getattr(team, key)
+            for name, team in zip(TEAMS, (self.actor, self.critic), strict=True)
+            for key in _STATE
+        }
+        return arrays | {f"shared/{k}": getattr(self.shared, k) for k in ("steps", "value")}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over what `state` returned."""
+        for key, array in self.state().items():
+            array[...] = state[key]
+        orient(self.actor)
+        orient(self.critic)
+
+    def _check(self, bad: tuple[int, int]) -> None:
+        """Stop where a value is not finite any more."""
+        for name, team, unit in zip(TEAMS, (self.actor, self.critic), bad, strict=True):
+            if unit >= 0:
+                layer, index = layer_of(team, unit)
+                raise RunError(
+                    f"diverged at step {int(self.shared.steps[0]) - 1}: in the {name}, layer "
+                    f"{layer}, unit {index}, the value is {team.h[team.unit[layer] + index]}. "
+                    f"A smaller {name}.step_size or {name}.alpha, or a larger {name}.var, helps."
+                )

@@ -1,0 +1,147 @@
+"""Files that are either whole or absent, and HDF5 that never fails half-way through a write.
+
+HDF5 cannot close a file after a write that failed: the process crashes later, at the latest when it
+exits. So HDF5 builds its files in memory, and what goes to disk is written with plain Python calls.
+"""
+
+import contextlib
+import errno
+import io
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from neurosim.errors import RunError
+
+Array = npt.NDArray[Any]
+Attribute = str | int | float | Array
+Attributes = Mapping[str, Attribute]
+
+# Files of 'latest' are unreadable to the HDF5 1.10 that many tools are built with.
+LIBVER = ("v110", "v110")
+
+_BLOCK_BYTES = 2**20
+_BLOCK_ROWS = 2**16
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that, whenever the process dies, it is there whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file; an existing one is replaced.
+    data : bytes
+        Its contents.
+
+    Raises
+    ------
+    RunError
+        The file could not be written; an existing one is left as it was.
+    """
+    with replacing(path, "Free some space and try again; what was written before is safe.") as part:
+        write_all(part, data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, remedy: str) -> Iterator[io.FileIO]:
+    """Yield a new file beside `path`, which takes its place when the block ends without an error.
+
+    Raises
+    ------
+    RunError
+        For any OSError of the block; `remedy` is the last sentence of its message.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with io.FileIO(part, "w+") as file:
+            yield file
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "the disk is full" if full else error.strerror or str(error)
+            raise RunError(f"{path} could not be written: {reason}. {remedy}") from error
+        raise
+
+
+def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    """Write all of `data`; a raw file may take only a part of it at a time."""
+    rest = memoryview(data).cast("B")
+    while len(rest):
+        rest = rest[file.write(rest) :]
+
+
+def hdf5_image(path: Path, build: Callable[[Any], None]) -> bytes:
+    """Return the bytes of the HDF5 file that `build` fills; `path` only tells images apart."""
+    with h5py.File(path, "w", driver="core", backing_store=False, libver=LIBVER) as file:
+        build(file)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def block_rows(dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> int:
+    """Return how many rows make a block of about 1 MB at most, the unit of chunks and copying."""
+    row_bytes = max(1, dtype.itemsize * math.prod(row_shape))
+    return max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // row_bytes))
+
+
+def create_growing(
+    file: Any, path: str, rows: int, dtype: np.dtype[Any], row_shape: tuple[int, ...]
+) -> Any:
+    """Create a dataset whose first dimension is rows, marked as such by its unlimited maxshape."""
+    if math.prod(row_shape) * dtype.itemsize > _BLOCK_BYTES:
+        chunks: Any = True  # a single row is more than a block: cut as h5py sees fit
+    else:
+        block = min(max(1, rows), block_rows(dtype, row_shape))
+        chunks = (block, *(max(1, n) for n in row_shape))
+    return file.create_dataset(
+        path,
+        (rows, *row_shape),
+        dtype,
+        maxshape=(None, *(n or None for n in row_shape)),  # chunks do not fit into a dimension of 0
+        chunks=chunks,
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+
+
+def create_fixed(file: Any, path: str, array: Array) -> None:
+    """Create a dataset that holds `array` and never grows; small ones are stored plainly."""
+    if array.nbytes > 4096:
+        file.create_dataset(
+            path, data=array, chunks=True, compression="gzip", compression_opts=1, shuffle=True
+        )
+    else:
+        file.create_dataset(path, data=array)
+
+
+def plain_attributes(attrs: Any) -> dict[str, Any]:
+    """Return HDF5 attributes as Python values, arrays as arrays."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in attrs.items()
+    }
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; Windows has no such call."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,150 @@
+"""Any Gymnasium environment with flat Box or Discrete observations and Discrete or Box actions."""
+
+import difflib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from neurosim.errors import InputError
+from neurosim.kernels import rng
+from neurosim.memory import Floats
+from neurosim.spec import Task
+
+
+def environment_seed(seed: int, episode: int) -> int:
+    """Seed of the environment in one episode of a run, in [0, 2**63).
+
+    It depends on nothing else, so a run can go on from any episode.
+    """
+    return int(rng.integer(rng.mixed_key(seed), episode, 0, np.uint64(rng.ENVIRONMENT)))
+
+
+class Environment:
+    """A Gymnasium environment as an agent sees it: float64 vectors in, action arrays out.
+
+    Parameters
+    ----------
+    task : the [task] section of a model.
+    output : "softmax" or "gaussian", the actor's kind of output.
+
+    Attributes
+    ----------
+    n_observations : components of an observation.
+    n_actions : outcomes of a Discrete action, or components of a Box action.
+    discrete : whether the action is one of n_actions outcomes.
+
+    Raises
+    ------
+    InputError : no such environment, spaces that are not supported, or that do not fit the actor.
+    """
+
+    def __init__(self, task: Task, output: str) -> None:
+        self._env = _make(task)
+        self._one_hot = task.one_hot
+        self.n_observations = _count_observations(self._env.observation_space, task)
+        space = self._env.action_space
+        self.discrete = isinstance(space, Discrete)
+        if isinstance(space, Discrete):
+            if output != "softmax":
+                raise InputError(
+                    f"actor.output = {output!r}: {task.id} has {space.n} discrete actions; "
+                    'set actor.output = "softmax".'
+                )
+            if task.action_map is not None:
+                raise InputError(
+                    f"task.action_map = {list(task.action_map)}: the actions of {task.id} are "
+                    "discrete and cannot be mapped; remove the key."
+                )
+            self.n_actions = int(space.n)
+            self._first_action = int(space.start)
+        elif isinstance(space, Box) and len(space.shape) == 1:
+            if output != "gaussian":
+                raise InputError(
+                    f"actor.output = {output!r}: {task.id} has continuous actions; "
+                    'set actor.output = "gaussian".'
+                )
+            self.n_actions = int(space.shape[0])
+            self._scale, self._offset = task.action_map or (1.0, 0.0)
+            self._low, self._high = space.low.astype(float), space.high.astype(float)
+            self._dtype = space.dtype
+        else:
+            raise InputError(
+                f"task.id = {task.id!r}: its action space is {space}; "
+                "Discrete and one-dimensional Box actions are supported."
+            )
+
+    def reset(self, seed: int) -> Floats:
+        """Begin an episode; returns the first observation (n_observations,)."""
+        observation, _ = self._env.reset(seed=seed)
+        return self._vector(observation)
+
+    def action(self, output: Floats) -> Any:
+        """The action that the environment is given for the actor's output (n_actions,).
+
+        Discrete: the index of the one-hot outcome.  Box: clip(scale * A + offset, low, high).
+        """
+        if self.discrete:
+            return self._first_action + int(output.argmax())
+        return np.clip(self._scale * output + self._offset, self._low, self._high)
+
+    def step(self, action: Any) -> tuple[Floats, float, bool, bool]:
+        """Act; returns observation (n_observations,), reward, terminated, truncated."""
+        if not self.discrete:
+            action = action.astype(self._dtype)
+        observation, reward, terminated, truncated, _ = self._env.step(action)
+        return self._vector(observation), float(reward), bool(terminated), bool(truncated)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
+
+    def _vector(self, observation: Any) -> Floats:
+        if self._one_hot:
+            vector = np.zeros(self.n_observations)
+            vector[int(observation) - self._first_observation] = 1.0
+            return vector
+        return np.asarray(observation, dtype=np.float64)
+
+    @property
+    def _first_observation(self) -> int:
+        return int(self._env.observation_space.start)  # type: ignore[attr-defined]
+
+
+def _make(task: Task) -> gymnasium.Env[Any, Any]:
+    try:
+        gymnasium.spec(task.id)
+    except gymnasium.error.Error:
+        close = difflib.get_close_matches(task.id, list(gymnasium.registry), 2)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(
+            f"task.id = {task.id!r}: no such Gymnasium environment; {hint}"
+            "`gymnasium.pprint_registry()` lists them, and one of your own is registered first."
+        ) from None
+    try:
+        return gymnasium.make(task.id, disable_env_checker=True, **task.options)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise InputError(
+            f"task.id = {task.id!r}: {error} (for Box2D: pip install 'neurosim[box2d]')"
+        ) from None
+    except (gymnasium.error.Error, TypeError, ImportError) as error:
+        raise InputError(f"task.id = {task.id!r}: Gymnasium cannot make it: {error}.") from None
+
+
+def _count_observations(space: Any, task: Task) -> int:
+    if task.one_hot:
+        if not isinstance(space, Discrete):
+            raise InputError(
+                f"task.one_hot = true: the observations of {task.id} are {space}, "
+                "not Discrete; set it to false."
+            )
+        return int(space.n)
+    if isinstance(space, Box) and len(space.shape) == 1:
+        return int(space.shape[0])
+    remedy = (
+        "set task.one_hot = true."
+        if isinstance(space, Discrete)
+        else "use a one-dimensional Box (gymnasium.wrappers.FlattenObservation helps) or Discrete."
+    )
+    raise InputError(f"task.id = {task.id!r}: its observation space is {space}; {remedy}")

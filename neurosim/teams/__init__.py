@@ -1,0 +1,5 @@
+"""Teams of units: the four phases of Algorithm 2 over one memory."""
+
+from neurosim.teams.synchronous import SynchronousTeam
+
+__all__ = ["SynchronousTeam"]
