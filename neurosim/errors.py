@@ -23,3 +23,9 @@ class RunError(NeurosimError):
     """The run failed: it diverged, or the disk is full."""
 
     exit_status = 1
+
+
+class Interrupted(RunError):
+    """The run was stopped by Ctrl-C at the end of an episode; it can be resumed."""
+
+    exit_status = 130

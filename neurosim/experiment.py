@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from neurosim import record
-from neurosim.errors import InputError, RunError
+from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.learners import MapProp
 from neurosim.record.log import RunLog
 from neurosim.spec import Model, parse
 from neurosim.tasks import Environment, environment_seed
 
 CHECKPOINT = "checkpoint.h5"
+PROVENANCE = "provenance.json"
+MODEL = "model.toml"
 CHECKPOINT_SECONDS = 5.0
 PACKAGES = ("neurosim", "numba", "numpy", "gymnasium", "h5py")
 
@@ -62,11 +64,9 @@ def run(
     InputError : the run is there already, or its environment cannot be made.
     RunError : it diverged, or could not be written; what was recorded stays.
     """
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
+    environment = check_before_run(model, seed, out, force=force)
     folder = run_folder(model, seed, out)
-    environment = Environment(model.spec.task, model.spec.actor.output)
-    _make_way(folder, force)
+    _make_way(folder)
     provenance = {
         "model": model.name,
         "seed": seed,
@@ -75,9 +75,9 @@ def run(
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-    record.write_atomically(folder / "model.toml", model.text.encode())
+    record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(
-        folder / "provenance.json", json.dumps(provenance, indent=1).encode() + b"\n"
+        folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n"
     )
     _train(folder, model, seed, environment, on_episode)
     return folder
@@ -111,8 +111,8 @@ def run_folder(model: Model, seed: int, out: str | Path) -> Path:
 def read_run_model(folder: Path) -> tuple[Model, int]:
     """Model and seed of the run in a folder.  Raises InputError."""
     try:
-        provenance = json.loads((folder / "provenance.json").read_bytes())
-        text = (folder / "model.toml").read_text("utf-8")
+        provenance = json.loads((folder / PROVENANCE).read_bytes())
+        text = (folder / MODEL).read_text("utf-8")
         return parse(text, provenance["model"]), int(provenance["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -129,19 +129,35 @@ def is_complete(folder: Path) -> bool:
         return finished.complete
 
 
-def _make_way(folder: Path, force: bool) -> None:
-    if not folder.exists():
-        folder.mkdir(parents=True)
-    elif any(folder.iterdir()):
+def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -> Environment:
+    """Make sure that a run can begin.
+
+    Returns
+    -------
+    The run's environment.
+
+    Raises
+    ------
+    InputError : as `run`.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
+    folder = run_folder(model, seed, out)
+    if folder.exists() and any(folder.iterdir()):
         if not force:
             raise InputError(
                 f"{folder} holds a run already: `neurosim resume {folder}` goes on with it, "
                 "--force replaces it, --out puts the new one elsewhere."
             )
-        if not (folder / "provenance.json").exists():
+        if not (folder / PROVENANCE).exists():
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
+    return Environment(model.spec.task, model.spec.actor.output)
+
+
+def _make_way(folder: Path) -> None:
+    if folder.exists():
         shutil.rmtree(folder)
-        folder.mkdir()
+    folder.mkdir(parents=True)
 
 
 def _train(
@@ -198,19 +214,11 @@ def _train(
     except RunError as error:
         raise _with_what_is_safe(error, folder, done) from error
     if not complete:
-        raise Interrupted(folder, done, spec.task.episodes)
-    record.drop_segments(folder)
-
-
-class Interrupted(RunError):
-    """The run was stopped by Ctrl-C at the end of an episode; it can be resumed."""
-
-    exit_status = 130
-
-    def __init__(self, folder: Path, done: int, episodes: int) -> None:
-        super().__init__(
-            f"Stopped after episode {done} of {episodes}. `neurosim resume {folder}` goes on."
+        raise Interrupted(
+            f"Stopped after episode {done} of {spec.task.episodes}. "
+            f"`neurosim resume {folder}` goes on."
         )
+    record.drop_segments(folder)
 
 
 def _run_episode(
@@ -251,7 +259,7 @@ def _restore(folder: Path, agent: MapProp) -> tuple[int, dict[str, int]]:
 
 
 def _root_attributes(folder: Path, model: Model, seed: int) -> dict[str, str | int | bool]:
-    provenance = json.loads((folder / "provenance.json").read_bytes())
+    provenance = json.loads((folder / PROVENANCE).read_bytes())
     return {
         "format": record.schema.FORMAT,
         "format_version": record.schema.FORMAT_VERSION,

@@ -9,7 +9,7 @@ from neurosim.errors import RunError
 from neurosim.kernels import agent as kernels
 from neurosim.memory import Floats
 from neurosim.network import TEAMS, build_shared, build_team, layer_of, orient
-from neurosim.spec import Spec
+from neurosim.spec import Spec, load
 
 _STATE = ("w", "z", "m", "v", "count")
 
@@ -98,3 +98,12 @@ class MapProp:
                     f"{layer}, unit {index}, the value is {team.h[team.unit[layer] + index]}. "
                     f"A smaller {name}.step_size or {name}.alpha, or a larger {name}.var, helps."
                 )
+
+
+def compile_kernels() -> None:
+    """Compile what a run calls, or load it from the cache, before any run needs it."""
+    agent = MapProp(load("cartpole").spec, 1, 1, 0)
+    nothing = np.zeros(1)
+    agent.begin(nothing)
+    agent.step(nothing, 0.0)
+    agent.end(nothing, 0.0, True)

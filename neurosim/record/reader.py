@@ -134,28 +134,51 @@ def _check_format(path: Path, file: Any) -> None:
 
 @dataclass
 class _Entry:
-    """One name: its attributes, and for a dataset its layout and the rows in each file."""
+    """One name: the files that hold it, and what they say of it together."""
 
+    files: list[Path] = field(default_factory=list)
     attrs: dict[str, Any] = field(default_factory=dict)
+    children: list[str] | None = None  # None: not looked up yet
     dtype: np.dtype[Any] | None = None  # None: a group
     shape: tuple[int, ...] = ()
     growing: bool = False
-    parts: list[tuple[Path, int]] = field(default_factory=list)
+    parts: list[tuple[Path, int]] = field(default_factory=list)  # files with rows, how many
+
+    def add(self, path: Path, node: Any) -> None:
+        """Take in what one more file holds under this name."""
+        self.files.append(path)
+        if len(node.attrs):
+            self.attrs.update(plain_attributes(node.attrs))
+        if not isinstance(node, h5py.Dataset):
+            return
+        shape, growing = node.shape, node.shape != () and node.maxshape[0] is None
+        rows = shape[0] if shape else 1
+        if not (growing and self.growing):
+            self.dtype, self.shape, self.growing = node.dtype, shape, growing
+            self.parts = [(path, rows)]
+            return
+        if (node.dtype, shape[1:]) != (self.dtype, self.shape[1:]):
+            raise InputError(
+                f"{path} holds {node.name} in another layout than the segments before it. "
+                "Record the run again."
+            )
+        self.shape = (self.shape[0] + rows, *shape[1:])
+        self.parts.append((path, rows))
 
 
 class Contents:
-    """What a list of files holds, joined: names and attributes; rows only when asked for."""
+    """What a list of files holds, joined, and looked up no further than is asked for."""
 
     def __init__(self, files: list[Path]) -> None:
-        self._entries: dict[str, _Entry] = {}
+        root = _Entry()
+        self._entries = {"": root}
         self._open: dict[Path, Any] = {}
         try:
             for path in files:
                 with _reading(path):
                     file = self._file(path)
                     _check_format(path, file)
-                    self._add(path, "", file)
-                    file.visititems(lambda name, node, path=path: self._add(path, name, node))
+                    root.add(path, file)
         except BaseException:
             self.close()
             raise
@@ -171,22 +194,37 @@ class Contents:
         while self._open:
             self._open.popitem()[1].close()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+    def walk(self, name: str = "") -> Iterator[str]:
+        """Yield the names of a group and of all that lies below it; "" is the root."""
+        yield name
+        for child in self.children(name):
+            yield from self.walk(_join(name, child))
 
     def attributes(self, name: str) -> dict[str, Any]:
-        """Return the attributes of a group or dataset; "" is the root."""
-        return dict(self._entries[name].attrs)
+        """Return the attributes of a group or dataset, or raise KeyError."""
+        return dict(self._entry(name).attrs)
 
     def children(self, name: str) -> list[str]:
         """Return the names right below a group, none if there is no such group."""
-        prefix = f"{name}/"
-        below = (entry.removeprefix(prefix) for entry in self._entries if entry.startswith(prefix))
-        return list(dict.fromkeys(entry.partition("/")[0] for entry in below))
+        try:
+            entry = self._entry(name)
+        except KeyError:
+            return []
+        if entry.dtype is not None:
+            return []
+        if entry.children is None:
+            found: dict[str, _Entry] = {}
+            for path in entry.files:
+                with _reading(path):
+                    for child, node in self._file(path)[name or "/"].items():
+                        found.setdefault(child, _Entry()).add(path, node)
+            self._entries.update((_join(name, child), found[child]) for child in found)
+            entry.children = list(found)
+        return entry.children
 
     def node(self, name: str) -> "Column | Group":
         """Return the column or group of that name, or raise KeyError."""
-        entry = self._entries[name]
+        entry = self._entry(name)
         if entry.dtype is None:
             return Group(self, name)
         return Column(self, name, entry.dtype, entry.shape, entry.growing)
@@ -209,6 +247,11 @@ class Contents:
         with _reading(path):
             return np.asarray(self._file(path)[name][()])
 
+    def _entry(self, name: str) -> _Entry:
+        if name not in self._entries:
+            self.children(name.rpartition("/")[0])
+        return self._entries[name]
+
     def _file(self, path: Path) -> Any:
         file = self._open.get(path)
         if file is None:
@@ -218,25 +261,9 @@ class Contents:
             file = self._open[path] = h5py.File(path, "r", locking=False)
         return file
 
-    def _add(self, path: Path, name: str, node: Any) -> None:
-        entry = self._entries.setdefault(name, _Entry())
-        if len(node.attrs):
-            entry.attrs.update(plain_attributes(node.attrs))
-        if not isinstance(node, h5py.Dataset):
-            return
-        shape, growing = node.shape, node.shape != () and node.maxshape[0] is None
-        rows = shape[0] if shape else 1
-        if not (growing and entry.growing):
-            entry.dtype, entry.shape, entry.growing = node.dtype, shape, growing
-            entry.parts = [(path, rows)]
-            return
-        if (node.dtype, shape[1:]) != (entry.dtype, entry.shape[1:]):
-            raise InputError(
-                f"{path} holds {name} in another layout than the segments before it. "
-                "Record the run again."
-            )
-        entry.shape = (entry.shape[0] + rows, *shape[1:])
-        entry.parts.append((path, rows))
+
+def _join(group: str, child: str) -> str:
+    return f"{group}/{child}" if group else child
 
 
 class Column:

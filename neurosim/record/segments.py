@@ -6,6 +6,7 @@ only when it is on disk.
 """
 
 import io
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,9 @@ def seal(folder: Path, attrs: Attributes) -> Path:
 def drop_segments(folder: Path) -> None:
     """Delete the segments of a run that is complete and sealed: it cannot be resumed any more."""
     # The first goes first: without it the others do not count as the record of the run.
-    for _, file in sorted(numbered_segments(folder).items()):
+    for file in closed_segments(folder)[:1]:
         file.unlink()
-    (folder / schema.SEGMENTS_FOLDER).rmdir()
+    shutil.rmtree(folder / schema.SEGMENTS_FOLDER)
 
 
 def _seal(folder: Path, attrs: Attributes) -> Path:
@@ -226,11 +227,11 @@ def _seal(folder: Path, attrs: Attributes) -> Path:
     with Contents(segments) as contents, replacing(path, remedy) as part:
         sink = _Sink(part)
         with h5py.File(sink, "w", libver=LIBVER) as file:
-            for name in contents:
+            for name in contents.walk():
                 node = contents.node(name)
                 if isinstance(node, Column):
                     _copy(node, file, name, sink)
-            _annotate(file, {name: contents.attributes(name) for name in contents})
+            _annotate(file, {name: contents.attributes(name) for name in contents.walk()})
             file.attrs.update(attrs)
             file.attrs["segments"] = fingerprint(segments)
         sink.check()

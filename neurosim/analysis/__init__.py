@@ -1,0 +1,1 @@
+"""Analysis of runs: recorded files in, arrays and numbers out."""

@@ -1,0 +1,300 @@
+"""The command line.  What a subcommand needs is imported inside it, so that --help is quick."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+from neurosim.errors import InputError, NeurosimError
+
+app = tyro.extras.SubcommandApp()
+ModelName = Annotated[str, arg(metavar="MODEL")]
+Folder = Annotated[Path, arg(metavar="DIR")]
+
+
+@app.command
+def run(
+    model: Positional[ModelName],
+    seed: int = 0,
+    seeds: Annotated[str | None, arg(metavar="FIRST:LAST+1")] = None,
+    episodes: int | None = None,
+    out: Folder = Path("runs"),
+    set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
+    record: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="WINDOW")]] = (),
+    workers: int = 1,
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train a model, record it, draw its learning curve.
+
+    Args:
+        model: A name from `neurosim list`, or the path of a model file ending in .toml.
+        seed: Seed of the run.
+        seeds: Several runs: 0:10 means the ten seeds 0 to 9.
+        episodes: Shorthand for --set task.episodes=...
+        out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
+        set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
+        record: Steps to record in full detail, such as "episodes=1,50,100 steps=0:5".
+        workers: Worker processes, for several seeds.  The bits of a run do not depend on them.
+        force: Replace runs that are there already.
+        quiet: Show no progress.
+    """
+    from neurosim import experiment, spec
+
+    overrides = _overrides(set)
+    if episodes is not None:
+        overrides["task.episodes"] = episodes
+    if record:
+        overrides["record"] = [_window(text) for text in record]
+    loaded = spec.load(model, overrides)
+    chosen = _seeds(seed, seeds)
+    for each in chosen:
+        experiment.check_before_run(loaded, each, out, force=force).close()
+    jobs = [
+        partial(experiment.run, loaded, each, out, force=force)  # one a seed
+        for each in chosen
+    ]
+    labels = [f"{loaded.name} seed {each}" for each in chosen]
+    totals = [loaded.spec.task.episodes] * len(jobs)
+    _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name)
+
+
+@app.command
+def resume(run: Positional[Folder], quiet: bool = False) -> None:
+    """Go on with a run that was stopped, from its last checkpoint, to the same bits.
+
+    Args:
+        run: The run's folder, such as runs/cartpole/seed-0000.
+        quiet: Show no progress.
+    """
+    from neurosim import experiment
+
+    model, seed = experiment.read_run_model(run)
+    if experiment.is_complete(run):
+        print(f"{run} is complete already.")
+        return
+    job = partial(experiment.resume, run)
+    total = model.spec.task.episodes
+    _carry_out([job], [f"{model.name} seed {seed}"], [total], 1, quiet, run)
+
+
+@app.command(name="list")
+def list_models(runs: Folder = Path("runs")) -> None:
+    """List the models that come with neurosim, and the runs made so far.
+
+    Args:
+        runs: Folder of all runs.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from neurosim import record, spec
+
+    models = Table("model", "what it is", box=None, header_style="bold")
+    for name in spec.names():
+        models.add_row(name, spec.load(name).spec.description)
+    Console().print(models)
+    folders = _run_folders(runs) if runs.is_dir() else []
+    if folders:
+        table = Table("run", "episodes", "state", box=None, header_style="bold")
+        for folder in folders:
+            try:
+                with record.open_run(folder) as opened:
+                    state = "complete" if opened.complete else "can be resumed"
+                    table.add_row(str(folder), str(len(opened.episodes)), state)
+            except InputError as error:
+                table.add_row(str(folder), "", str(error))
+        Console().print()
+        Console().print(table)
+
+
+@app.command
+def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
+    """Show a model file, or the summary of a run.
+
+    Args:
+        what: A model's name or path, or a run's folder or file.
+    """
+    from neurosim import spec
+
+    if Path(what).is_dir() or what.endswith(".h5"):
+        for folder in _run_folders(Path(what)):
+            _summarise([folder])
+    else:
+        print(spec.load(what).text, end="")
+
+
+@app.command
+def plot(
+    figure: Positional[Literal["learning-curve"]],
+    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN ...")]],
+    output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")],
+) -> None:
+    """Draw a figure from runs.
+
+    Args:
+        figure: Which figure.
+        runs: Folders of runs, or folders of several seeds, or run.h5 files.
+        output: The .png, .pdf or .svg file to write.
+    """
+    from neurosim.plots import learning_curve, style
+
+    style.check_figure_path(output)
+    folders = [folder for each in runs for folder in _run_folders(each)]
+    if not folders:
+        raise InputError("Name at least one run: neurosim plot learning-curve RUN -o FILE.")
+    learning_curve.save(_returns(folders), output)
+    print(output)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `neurosim` command.  Exit status: 0 done, 1 failed, 2 wrong input."""
+    try:
+        app.cli(
+            prog="neurosim",
+            description="Teams of stochastic units that learn by MAP propagation.",
+            args=arguments,
+        )
+    except NeurosimError as error:
+        print(f"neurosim: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        print("neurosim: interrupted; `neurosim resume DIR` goes on with a run.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, Any]:
+    overrides = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not key or not equals:
+            raise InputError(f"--set {setting}: write KEY=VALUE, such as actor.N=40.")
+        try:
+            overrides[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key] = text  # a bare word is a string
+    return overrides
+
+
+def _window(text: str) -> dict[str, Any]:
+    """The [[record]] table for "episodes=1,50,100 steps=0:5"; either may be left out for all."""
+    window: dict[str, Any] = {"episodes": "all", "steps": "all"}
+    try:
+        for part in text.split():
+            key, _, value = part.partition("=")
+            if key not in window or not value:
+                raise ValueError
+            if value == "all":
+                continue
+            separator = "," if key == "episodes" else ":"
+            window[key] = [int(number) for number in value.split(separator)]
+    except ValueError:
+        raise InputError(
+            f'--record "{text}": write for instance "episodes=1,50,100 steps=0:5" or '
+            '"episodes=all steps=0:5"; episodes are counted from 1, steps from 0.'
+        ) from None
+    return window
+
+
+def _seeds(seed: int, seeds: str | None) -> list[int]:
+    if seeds is None:
+        return [seed]
+    try:
+        first, last = (int(part) for part in seeds.split(":"))
+        if 0 <= first < last:
+            return list(range(first, last))
+    except ValueError:
+        pass
+    raise InputError(f"--seeds {seeds}: write FIRST:LAST+1, such as 0:10 for the seeds 0 to 9.")
+
+
+def _carry_out(
+    jobs: Sequence[Any],
+    labels: Sequence[str],
+    totals: Sequence[int],
+    workers: int,
+    quiet: bool,
+    folder: Path,
+) -> None:
+    """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
+    from neurosim import jit, progress, sweep
+    from neurosim.plots import learning_curve
+
+    if workers < 1:
+        raise InputError(f"--workers {workers}: at least one is needed.")
+    if not quiet and not jit.cache_folder().exists():
+        print("Compiling the kernels; this happens once and takes about half a minute.")
+    with progress.display(labels, totals, quiet) as on_episode:
+        outcome = sweep.run_all(jobs, workers, on_episode)
+    if outcome.folders:
+        figure = folder / "learning-curve.png"
+        learning_curve.save(_returns(outcome.folders), figure)
+        _summarise(outcome.folders)
+        print(f"learning curve: {figure}")
+    for error in outcome.errors:
+        print(f"neurosim: {error}", file=sys.stderr)
+    if outcome.errors:
+        sys.exit(max(error.exit_status for error in outcome.errors))
+
+
+def _run_folders(path: Path) -> list[Path]:
+    """The runs that a path names: itself, or all runs below it."""
+    if path.is_file() or (path / "provenance.json").exists():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such run. `neurosim list` names the runs.")
+    return sorted(found.parent for found in path.rglob("provenance.json"))
+
+
+def _returns(folders: Sequence[Path]) -> dict[str, list[Any]]:
+    from neurosim import record
+
+    returns: dict[str, list[Any]] = {}
+    for folder in folders:
+        with record.open_run(folder) as opened:
+            name = str(opened.attrs["model_name"])
+            returns.setdefault(name, []).append(opened.episodes["return"][:])
+    return returns
+
+
+def _summarise(folders: Sequence[Path]) -> None:
+    """One screen about runs."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from neurosim import record
+    from neurosim.analysis.returns import summarise
+
+    columns = ("run", "episodes", "steps", "mean return", "last 100", "best", "")
+    table = Table(*columns, box=None, header_style="bold")
+    means = []
+    for folder in folders:
+        with record.open_run(folder) as opened:
+            if not len(opened.episodes):
+                table.add_row(str(folder), "0", "", "", "", "", "incomplete")
+                continue
+            summary = summarise(opened.episodes["return"][:], opened.episodes["length"][:])
+            numbers = (summary.mean, summary.last, summary.best)
+            state = "" if opened.complete else "incomplete"
+            table.add_row(
+                str(folder),
+                str(summary.episodes),
+                str(summary.steps),
+                *(f"{number:.2f}" for number in numbers),
+                state,
+            )
+            means.append(summary.mean)
+    if len(means) > 1:
+        spread = f"{np.mean(means):.2f} ± {np.std(means):.2f}"
+        table.add_row(f"mean ± std of {len(means)} runs", "", "", spread, "", "", "")
+    Console().print(table)

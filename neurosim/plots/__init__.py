@@ -1,0 +1,1 @@
+"""Figures, one file each; they are drawn from recorded runs."""

@@ -1,0 +1,44 @@
+"""Progress of runs on the terminal: running return and time left."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from neurosim.experiment import Episode
+
+WINDOW = 100  # episodes of the running return, as in Fig. 2
+
+
+@contextmanager
+def display(
+    labels: Sequence[str], totals: Sequence[int], quiet: bool
+) -> Iterator[Callable[[int, Episode], None]]:
+    """Show a bar for each run that has begun; gives the callback that moves the bars.
+
+    Parameters
+    ----------
+    labels, totals : name and number of episodes of each run.
+    quiet : show nothing.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("return {task.fields[running]:.1f}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    recent: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+    bars = {}
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+
+        def on_episode(index: int, episode: Episode) -> None:
+            if index not in bars:
+                bars[index] = progress.add_task(labels[index], total=totals[index], running=0.0)
+            recent[index].append(episode.total)
+            running = sum(recent[index]) / len(recent[index])
+            progress.update(bars[index], completed=episode.number, running=running)
+
+        yield on_episode
