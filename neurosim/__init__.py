@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from neurosim.record import open_run as open
     from neurosim.spec import Model, load
 
-__all__ = ["InputError", "Model", "NeurosimError", "Run", "RunError", "load", "open", "resume", "run"]
+__all__ = [
+    "InputError",
+    "Model",
+    "NeurosimError",
+    "Run",
+    "RunError",
+    "load",
+    "open",
+    "resume",
+    "run",
+]
 
 # Each is imported when it is first asked for, so that `import neurosim` costs next to nothing.
 _HOMES = {

@@ -76,9 +76,7 @@ def run(
         "platform": platform.platform(),
     }
     record.write_atomically(folder / MODEL, model.text.encode())
-    record.write_atomically(
-        folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n"
-    )
+    record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
     _train(folder, model, seed, environment, on_episode)
     return folder
 

@@ -1,7 +1,9 @@
 """The memory of an agent: flat arrays, owned by Python, written in place by the kernels.
 
 One memory, two readings: a layer is a slice of the unit arrays, a unit is one index of them and one
-row of the parameter arrays.  Symbols are the paper's.
+row of the parameter arrays.  Symbols are the paper's.  All arrays of a team are slices of one block
+of integers and one of floats, because a call from Python costs 0.1 us for each array it passes; see
+kernels.reading for the layout.
 """
 
 from typing import NamedTuple
@@ -11,6 +13,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+class Block(NamedTuple):
+    """The two blocks that hold everything of a team, or everything that is shared."""
+
+    integers: Integers
+    floats: Floats
 
 
 class Team(NamedTuple):
@@ -39,7 +48,7 @@ class Team(NamedTuple):
     z: Floats  # (P,) eligibility traces
     m: Floats  # (P,) Adam's first moments
     v: Floats  # (P,) Adam's second moments
-    count: Integers  # (2,) feed-forward passes made, Adam updates made
+    count: Integers  # type: ignore[assignment]  # (2,) feed-forward passes made, Adam updates made
     # settings
     where: np.uint64  # 256 * team + stream, the last word of the noise counter
     T: float  # temperature of a softmax output, divides the potentials
@@ -58,7 +67,7 @@ class Team(NamedTuple):
 class Shared(NamedTuple):
     """What the two teams of an agent share: the broadcast scalar and the counters behind it."""
 
-    key: NDArray[np.uint64]  # (2,) Philox key of the run's seed
+    key: Integers  # (2,) Philox key of the run's seed, 32-bit words
     steps: Integers  # (1,) agent iterations made in this run
     value: Floats  # (1,) critic's mean at its last feed-forward pass, mu(S)
     td_error: Floats  # (1,) the last td_error broadcast

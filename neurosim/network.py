@@ -4,33 +4,33 @@ from typing import Any
 
 import numpy as np
 
-from neurosim.kernels import rng
+from neurosim.kernels import reading, rng
 from neurosim.kernels.activation import CODES, LINEAR, SOFTMAX
 from neurosim.kernels.layer import transpose
-from neurosim.memory import Floats, Shared, Team
-from neurosim.spec import Adam, Learning, TeamSpec
+from neurosim.memory import Block, Floats, Shared, Team
+from neurosim.spec import Actor, Adam, Critic, Learning
 
 TEAMS = ("actor", "critic")
 
 
-def build_shared(learning: Learning, seed: int) -> Shared:
+def build_shared(learning: Learning, seed: int) -> Block:
     """What the two teams share at the start of a run."""
-    return Shared(
-        key=rng.mixed_key(seed),
-        steps=np.zeros(1, np.int64),
-        value=np.zeros(1),
-        td_error=np.zeros(1),
-        gamma=learning.gamma,
-        reward_bound=learning.reward_bound,
-        anneal_steps=learning.anneal_steps,
-        update_at_reset=learning.update_at_reset,
-        terminal_iteration=learning.terminal_iteration,
+    flags = (learning.update_at_reset, learning.terminal_iteration)
+    return Block(
+        np.array([*rng.mixed_key(seed), 0, *flags], np.int64),
+        np.array([0.0, 0.0, learning.gamma, learning.reward_bound, learning.anneal_steps]),
     )
 
 
 def build_team(
-    name: str, spec: TeamSpec, learning: Learning, adam: Adam, n_in: int, n_out: int, seed: int
-) -> Team:
+    name: str,
+    spec: Actor | Critic,
+    learning: Learning,
+    adam: Adam,
+    n_in: int,
+    n_out: int,
+    seed: int,
+) -> Block:
     """Memory of one team with Glorot-uniform weights and zero biases (Section 2).
 
     n_in is the number of state components, n_out of action components (softmax: of outcomes).
@@ -39,38 +39,65 @@ def build_team(
     softmax = spec.output == "softmax"
     codes = [LINEAR, *(CODES[f] for f in spec.activation), SOFTMAX if softmax else LINEAR]
     variances = [1.0, *spec.var, *([1.0] if softmax else [])]
-    units = int(size.sum())
     parameters = size[1:] * (size[:-1] + 1)
-    where = np.uint64(256 * TEAMS.index(name))
-    unit_arrays = {k: np.zeros(units) for k in ("h", "sampled", "p", "mu", "slope", "g", "f")}
-    parameter_arrays = {k: np.zeros(int(parameters.sum())) for k in ("w", "wt", "z", "m", "v")}
-    team = Team(
-        size=size,
-        unit=np.concatenate([[0], np.cumsum(size)[:-1]]),
-        param=np.concatenate([[0, 0], np.cumsum(parameters)[:-1]]),
-        activation=np.array(codes, np.int64),
-        alpha=np.array([0.0, *spec.alpha]),
-        anneal_to=np.array([1.0, *spec.anneal_to]),
-        **unit_arrays,
-        var=np.repeat(np.array(variances), size),
-        noise=np.zeros(units),
-        **parameter_arrays,
-        count=np.zeros(2, np.int64),
-        where=where + np.uint64(rng.NOISE),
-        T=1.0 if spec.T is None else float(spec.T),
-        N=spec.N,
-        c=float(spec.step_size),
-        trace_decay=learning.gamma * spec.lambda_,
-        gated=name == "critic",
-        gate_floor=spec.gate_floor * float(np.sqrt(variances[-1])),
-        stale_first_mean=learning.stale_first_mean,
-        beta1=float(adam.beta1),
-        beta2=float(adam.beta2),
-        epsilon=float(adam.epsilon),
-        bias_correction_until=float(adam.bias_correction_until),
+    layers, units, all_parameters = size.size, int(size.sum()), int(parameters.sum())
+    where = 256 * TEAMS.index(name)
+    header = {
+        reading.LAYERS: layers,
+        reading.UNITS: units,
+        reading.PARAMETERS: all_parameters,
+        reading.N: spec.N,
+        reading.GATED: name == "critic",
+        reading.STALE: learning.stale_first_mean,
+        reading.WHERE: where + rng.NOISE,
+    }
+    settings = {
+        reading.T: 1.0 if spec.T is None else spec.T,
+        reading.C: spec.step_size,
+        reading.TRACE_DECAY: learning.gamma * spec.lambda_,
+        reading.GATE_FLOOR: spec.gate_floor * np.sqrt(variances[-1]),
+        reading.BETA1: adam.beta1,
+        reading.BETA2: adam.beta2,
+        reading.EPSILON: adam.epsilon,
+        reading.CORRECTION_UNTIL: adam.bias_correction_until,
+    }
+    before, per_unit, per_parameter = reading.room(layers, units, all_parameters, n_in)
+    first = reading.aligned(before + reading.UNIT_ARRAYS * per_unit)
+    block = Block(
+        np.zeros(reading.INTEGERS + 4 * layers, np.int64),
+        _zeros(first + reading.PARAMETER_ARRAYS * per_parameter),
     )
-    draw_weights(team, rng.mixed_key(seed), where + np.uint64(rng.INIT))
+    block.integers[list(header)] = list(header.values())
+    block.floats[list(settings)] = list(settings.values())
+    block.integers[reading.INTEGERS : reading.INTEGERS + layers] = size
+    team = read_team(block)
+    team.unit[1:] = np.cumsum(size)[:-1]
+    team.param[2:] = np.cumsum(parameters)[:-1]
+    team.activation[:] = codes
+    team.alpha[1:] = spec.alpha
+    team.anneal_to[1:] = spec.anneal_to
+    team.var[:] = np.repeat(variances, size)
+    draw_weights(team, rng.mixed_key(seed), np.uint64(where + rng.INIT))
+    return block
+
+
+def read_team(block: Block) -> Team:
+    """The arrays of a team, as views of its block."""
+    team: Team = getattr(reading.read_team, "py_func", reading.read_team)(*block)
     return team
+
+
+def read_shared(block: Block) -> Shared:
+    """What two teams share, as views of its block."""
+    shared: Shared = getattr(reading.read_shared, "py_func", reading.read_shared)(*block)
+    return shared
+
+
+def _zeros(length: int) -> Floats:
+    """Zeros that begin at a multiple of 64 bytes."""
+    room = np.zeros(length + 8)
+    start = -(room.ctypes.data // 8) % 8
+    return room[start : start + length]
 
 
 def draw_weights(team: Team, key: Any, where: np.uint64) -> None:

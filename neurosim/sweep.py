@@ -34,7 +34,9 @@ class Outcome(list[Path | NeurosimError]):
         return [each for each in self if isinstance(each, NeurosimError)]
 
 
-def run_all(jobs: Sequence[Job], workers: int, on_episode: Callable[[int, Episode], None]) -> Outcome:
+def run_all(
+    jobs: Sequence[Job], workers: int, on_episode: Callable[[int, Episode], None]
+) -> Outcome:
     """Carry out jobs; one that fails does not stop the others, Ctrl-C stops all.
 
     Parameters

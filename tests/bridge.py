@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import oracle
 import tomlkit
-from oracle import Array, Settings, State
+from oracle import Array, ArrayLike, Settings, State
 
 from neurosim import spec
 from neurosim.learners import MapProp
@@ -20,16 +21,15 @@ from neurosim.spec import Spec
 from neurosim.tasks import Environment, environment_seed
 
 Noise = list[Array | float]
-
-# --- models --------------------------------------------------------------------------------------
+TEAMS = ("actor", "critic")
 
 SMALL: dict[str, Any] = {
     "description": "a small agent",
     "task": {"id": "CartPole-v1", "episodes": 3},
     "learning": {
         "gamma": 0.9,
-        "reward_bound": float("inf"),
-        "anneal_steps": float("inf"),
+        "reward_bound": math.inf,
+        "anneal_steps": math.inf,
         "truncation": "bootstrap",
         "update_at_reset": False,
         "terminal_iteration": False,
@@ -62,19 +62,19 @@ SMALL: dict[str, Any] = {
         "beta1": 0.9,
         "beta2": 0.999,
         "epsilon": 1e-8,
-        "bias_correction_until": float("inf"),
+        "bias_correction_until": math.inf,
     },
 }
 
 
-def small_spec(**changes: Any) -> Spec:
-    """A small model of two hidden layers each; ``learning__gamma=0.5`` changes one key.
+def small_spec(changes: dict[str, Any] | None = None) -> Spec:
+    """A small model, two hidden layers in each team, with some dotted keys set to other values.
 
-    A change to None removes the key.
+    The value None removes the key.
     """
     content = copy.deepcopy(SMALL)
-    for name, value in changes.items():
-        section, key = name.split("__", 1)
+    for path, value in (changes or {}).items():
+        section, key = path.split(".")
         if value is None:
             content[section].pop(key, None)
         else:
@@ -82,11 +82,11 @@ def small_spec(**changes: Any) -> Spec:
     return spec.parse(tomlkit.dumps(content), "small").spec
 
 
-# --- one team ------------------------------------------------------------------------------------
+# --- one team in the oracle's form ---------------------------------------------------------------
 
 
 def settings_of(model: Spec, name: str, n_in: int, n_out: int) -> Settings:
-    """The oracle's constants of one team of a model."""
+    """The oracle's constants of the actor or the critic of a model."""
     team: spec.TeamSpec = getattr(model, name)
     return Settings(
         sizes=(n_in, *team.units, n_out),
@@ -114,11 +114,10 @@ def settings_of(model: Spec, name: str, n_in: int, n_out: int) -> Settings:
 def state_of(team: Team) -> State:
     """Copies of what a team has learned and remembers."""
     lists: dict[str, list[Array]] = {}
-    for key in ("w", "z", "m", "v"):
+    for key, prefix in (("w", ""), ("z", "z"), ("m", "m"), ("v", "v")):
         pairs = [weights(team, getattr(team, key), l) for l in range(1, team.size.size)]
-        prefix = "" if key == "w" else key
-        lists[prefix + "W"] = [W.copy() for W, _ in pairs]
-        lists[prefix + "b"] = [b.copy() for _, b in pairs]
+        lists[f"{prefix}W"] = [W.copy() for W, _ in pairs]
+        lists[f"{prefix}b"] = [b.copy() for _, b in pairs]
     return State(**lists, updates=int(team.count[1]))
 
 
@@ -129,9 +128,242 @@ def values_of(team: Team, units: Array) -> list[Array]:
     ]
 
 
-def noise_of(team: Team) -> Noise:
-    """Noise of the last feed-forward pass, as the oracle wants it."""
-    noise: Noise = list(values_of(team, team.noise)[1:])
-    if team.activation[-1] == SOFTMAX_CODE:
+def noise_of(team: Team, settings: Settings) -> Noise:
+    """Noise of the team's last feed-forward pass, as the oracle wants it."""
+    noise: Noise = [*values_of(team, team.noise)[1:]]
+    if settings.output == "softmax":
         noise[-1] = float(team.noise[team.unit[-1]])
     return noise
+
+
+# --- both agents, side by side -------------------------------------------------------------------
+
+
+class Twins:
+    """An agent of the package and one of the oracle, on the same observations, rewards and noise.
+
+    The package's agent goes first, and the oracle's uses the noise that it has drawn.
+
+    Parameters
+    ----------
+    model, n_in, n_out, seed
+        As of ``MapProp``.
+    aligned
+        Whether the oracle starts every step from a copy of the package's state; it runs freely
+        otherwise.
+    """
+
+    def __init__(self, model: Spec, n_in: int, n_out: int, seed: int, aligned: bool = True) -> None:
+        self.aligned = aligned
+        self.terminal_iteration = model.learning.terminal_iteration
+        self.agent = MapProp(model, n_in, n_out, seed)
+        self.oracle = oracle.Agent(
+            settings_of(model, "actor", n_in, n_out),
+            settings_of(model, "critic", n_in, 1),
+            state_of(self.agent.actor),
+            state_of(self.agent.critic),
+            reward_bound=model.learning.reward_bound,
+            truncation=model.learning.truncation,
+            terminal_iteration=model.learning.terminal_iteration,
+            update_at_reset=model.learning.update_at_reset,
+        )
+
+    def step(self, observation: Array, reward: float | None = None) -> Array:
+        """One step, the first of an episode without a reward; returns a copy of the action."""
+        before = self._before()
+        if reward is None:
+            action = self.agent.begin(observation).copy()
+        else:
+            action = self.agent.step(observation, reward).copy()
+        noise = self._noise()
+        self.oracle.step(observation, *noise, reward)
+        self._latest = _Step(self, before, observation, noise[1], reward, True, True)
+        return action
+
+    def end(self, observation: Array, reward: float, terminated: bool) -> None:
+        """Last transition of an episode."""
+        before = self._before()
+        self.agent.end(observation, reward, terminated)
+        noise = self._noise()
+        self.oracle.end(observation, reward, terminated, *noise)
+        iterated = self.terminal_iteration
+        self._latest = _Step(self, before, observation, noise[1], reward, iterated, False)
+
+    def deviations(self) -> dict[str, float]:
+        """How far the two were apart after the latest step.
+
+        Of each array its largest deviation, divided by the size of the terms that were added to
+        make it. Where nothing cancels that is the array's largest entry; a difference such as
+        ``A - mu`` is only as exact as ``A`` and ``mu`` are.
+        """
+        worst: dict[str, float] = {}
+        for name, ours, theirs, terms in self._latest.pairs():
+            deviation = size(np.asarray(ours) - np.asarray(theirs))
+            ratio = 0.0 if deviation == 0.0 else deviation / terms if terms > 0.0 else math.inf
+            worst[name] = max(worst.get(name, 0.0), math.inf if math.isnan(ratio) else ratio)
+        return worst
+
+    def assert_close(self, tolerance: float) -> None:
+        """Every deviation after the latest step is within the tolerance."""
+        too_far = {name: d for name, d in self.deviations().items() if d > tolerance}
+        assert not too_far
+
+    def _before(self) -> _Before:
+        if self.aligned:
+            self.oracle.actor_state = state_of(self.agent.actor)
+            self.oracle.critic_state = state_of(self.agent.critic)
+            self.oracle.value = float(self.agent.shared.value[0])
+            self.oracle.steps = int(self.agent.shared.steps[0])
+        it = self.oracle
+        states = {name: copy.deepcopy(getattr(it, f"{name}_state")) for name in TEAMS}
+        return _Before(states, it.value, it.steps)
+
+    def _noise(self) -> tuple[Noise, Noise]:
+        return (
+            noise_of(self.agent.actor, self.oracle.actor),
+            noise_of(self.agent.critic, self.oracle.critic),
+        )
+
+
+def play(model: Spec, episodes: int, seed: int, aligned: bool = True) -> Iterator[Twins]:
+    """Whole episodes of the model's task; yields the twins after each step and each ending."""
+    environment = Environment(model.task, model.actor.output)
+    twins = Twins(model, environment.n_observations, environment.n_actions, seed, aligned)
+    for episode in range(1, episodes + 1):
+        output = twins.step(environment.reset(environment_seed(seed, episode)))
+        yield twins
+        while True:
+            action = environment.action(output)
+            observation, reward, terminated, truncated = environment.step(action)
+            if terminated or truncated:
+                break
+            output = twins.step(observation, reward)
+            yield twins
+        twins.end(observation, reward, terminated)
+        yield twins
+    environment.close()
+
+
+def size(x: ArrayLike) -> float:
+    """Largest absolute entry; nan if there is one."""
+    return float(np.max(np.abs(x)))
+
+
+@dataclass
+class _Before:
+    """The oracle before a step."""
+
+    states: dict[str, State]
+    value: float
+    steps: int
+
+
+@dataclass
+class _Step:
+    """One step of both agents, and how large the terms were that the oracle added up in it."""
+
+    twins: Twins
+    before: _Before
+    observation: Array
+    critic_noise: Noise
+    reward: float | None  # None: the first step of an episode
+    iterated: bool  # whether it was an agent iteration
+    valued: bool  # whether the critic's mean is that of a later td_error
+
+    def pairs(self) -> Iterator[tuple[str, ArrayLike, ArrayLike, float]]:
+        """Name, ours, the oracle's, size of the terms."""
+        agent, it = self.twins.agent, self.twins.oracle
+        next_value = self._terms_of_next_value()
+        td_error = 0.0  # a td_error that is set to 0 is exact
+        if self.reward is not None and it.td_error != 0.0:
+            reward = min(abs(self.reward), it.reward_bound)
+            td_error = reward + abs(self.before.value) + it.critic.gamma * next_value
+        yield "td_error", agent.td_error, it.td_error, td_error
+        if self.valued:
+            yield "value", agent.value, it.value, next_value
+        for name in TEAMS:
+            if self.iterated:
+                yield from self._values(name)
+            yield from self._parameters(name, td_error)
+
+    def _values(self, name: str) -> Iterator[tuple[str, ArrayLike, ArrayLike, float]]:
+        team, it = getattr(self.twins.agent, name), self.twins.oracle
+        settings, after = getattr(it, name), getattr(it, f"{name}_state")
+        for kind, units, H, state in (
+            ("sampled", team.sampled, getattr(it, f"{name}_H_sampled"), self.before.states[name]),
+            ("relaxed", team.h, getattr(it, f"{name}_H"), after),
+        ):
+            ours = values_of(team, units)
+            for layer, terms in enumerate(terms_of_values(settings, state, H), start=1):
+                yield f"{name}.{kind}", ours[layer], H[layer], terms
+
+    def _parameters(
+        self, name: str, td_error_terms: float
+    ) -> Iterator[tuple[str, ArrayLike, ArrayLike, float]]:
+        it = self.twins.oracle
+        settings: Settings = getattr(it, name)
+        old, after = self.before.states[name], getattr(it, f"{name}_state")
+        ours = state_of(getattr(self.twins.agent, name))
+        gradients = [0.0] * settings.L
+        if self.iterated:
+            gradients = terms_of_gradients(settings, after, getattr(it, f"{name}_H"))
+        # An error of td_error goes into m and v with the trace, and by m_hat / sqrt(v_hat) into W.
+        # Its entry in sqrt(v) is at least sqrt(1 - beta2) |td_error z|, in m (1 - beta1) times the
+        # error times z: their ratio does not depend on z.
+        in_m, in_v = 1.0 - settings.beta1, 1.0 - settings.beta2
+        in_w = 0.0
+        if td_error_terms > 0.0:
+            in_w = in_m / math.sqrt(in_v) * td_error_terms / abs(it.td_error)
+        for i in range(settings.L):
+            alpha = oracle.annealed_alpha(settings, i + 1, self.before.steps)
+            for x in "Wb":
+                z = size(getattr(old, f"z{x}")[i])
+                more = {
+                    x: alpha * (1.0 + in_w),
+                    f"z{x}": gradients[i],
+                    f"m{x}": in_m * td_error_terms * z,
+                    f"v{x}": in_v * td_error_terms * abs(it.td_error) * z**2,
+                }
+                for key, terms in more.items():
+                    a, b, c = (getattr(s, key)[i] for s in (ours, after, old))
+                    yield f"{name}.{key}", a, b, max(size(b), size(c)) + terms
+
+    def _terms_of_next_value(self) -> float:
+        """Size of the terms of the critic's mean in this step's feed-forward pass, if any."""
+        it = self.twins.oracle
+        forward = oracle.feed_forward(
+            it.critic, self.before.states["critic"], self.observation, self.critic_noise
+        )
+        return terms_of_values(it.critic, self.before.states["critic"], forward.H)[-1]
+
+
+def terms_of_values(settings: Settings, state: State, H: list[Array]) -> list[float]:
+    """Size of what is added up to a value of each layer: ``|W| |H below| + |b|``, and H itself."""
+    terms = []
+    for W, b, below, own in zip(state.W, state.b, H[:-1], H[1:], strict=True):
+        terms.append(size(np.abs(W) @ np.abs(below) + np.abs(b)) + size(own))
+    return terms
+
+
+def terms_of_gradients(settings: Settings, state: State, H: list[Array]) -> list[float]:
+    """Size of what is added up to an entry of each layer's gradients.
+
+    A packet ``(H - mu) slope / var`` is as exact as H and mu are, and as the slope is: no slope nor
+    its derivative is above 1. A softmax agent's ``(onehot - mu) / T`` is as exact as ``p / T``.
+    The gate ``1 / (A - mu)`` has the condition number ``(|A| + |mu|) / |A - mu|``, with mu counted
+    by the terms that make it.
+    """
+    mu, slope = oracle.means_and_slopes(settings, state, H)
+    g = oracle.error_packets(settings, H, mu, slope)
+    values = terms_of_values(settings, state, H)
+    gate = oracle.gate(settings, state, H) if settings.gated else 1.0
+    condition = values[-1] * abs(gate) if settings.gated else 0.0
+    terms = []
+    for i in range(settings.L):
+        if i == settings.L - 1 and settings.output == "softmax":
+            packet = values[i] / settings.T * max(1.0, 1.0 / settings.T)
+        else:
+            packet = values[i] / settings.var[i] * max(1.0, size(H[i + 1] - mu[i]))
+        below = max(1.0, size(H[i]))  # 1: the input of the bias
+        terms.append(abs(gate) * (packet + condition * size(g[i])) * below)
+    return terms

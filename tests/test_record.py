@@ -1,6 +1,7 @@
 """Runs on disk: round trips, and what is left after kills, full disks and damaged files."""
 
 import errno
+import io
 import os
 import random
 import shutil
@@ -31,6 +32,7 @@ from neurosim.record import (
     open_run,
     schema,
     seal,
+    segments,
     write_atomically,
 )
 
@@ -468,6 +470,24 @@ def test_sealing_survives_a_write_that_fails_at_any_byte(tmp_path: Path) -> None
     with child(LIMITED, tmp_path) as process:
         output, errors = process.communicate()
     assert (process.returncode, output, errors) == (0, "done\n", "")
+
+
+def test_hdf5_reads_back_what_could_not_be_written(tmp_path: Path) -> None:
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            if self.tell() >= 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    with Full(tmp_path / "file", "w+") as file:
+        sink = segments._Sink(file)
+        for offset, data in ((0, b"abcd"), (4, b"efgh"), (2, b"CD"), (6, b"GH")):
+            sink.seek(offset)
+            sink.write(memoryview(data))
+        sink.seek(1)
+        assert sink.read(8) == b"bCDefGH\0"
+        with pytest.raises(OSError, match="No space left"):
+            sink.check()
 
 
 INTERRUPTED = """

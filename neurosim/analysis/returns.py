@@ -32,7 +32,8 @@ def running_average(returns: Floats, window: int = 100) -> Floats:
     total = np.concatenate([[0.0], np.cumsum(returns)])
     end = np.arange(1, returns.size + 1)
     start = np.maximum(end - window, 0)
-    return (total[end] - total[start]) / (end - start)
+    average: Floats = (total[end] - total[start]) / (end - start)
+    return average
 
 
 def summarise(returns: Floats, lengths: np.ndarray) -> ReturnSummary:

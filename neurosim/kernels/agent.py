@@ -1,6 +1,7 @@
 """One time step of actor and critic together (Algorithm 2 with Appendix C)."""
 
 from neurosim.jit import kernel
+from neurosim.kernels.reading import read_shared, read_team
 from neurosim.kernels.team import (
     accumulate,
     clear_traces,
@@ -14,6 +15,16 @@ TERMINATED, ZERO, BOOTSTRAP = range(3)  # how the last transition of an episode 
 
 
 @kernel
+def read(actor, critic, shared):
+    """The arrays of an agent from its blocks, each a pair (integers, floats)."""
+    return (
+        read_team(actor[0], actor[1]),
+        read_team(critic[0], critic[1]),
+        read_shared(shared[0], shared[1]),
+    )
+
+
+@kernel
 def bounded(reward, bound):
     """Reward held within +- bound (Table 3)."""
     reward = bound if reward > bound else reward
@@ -21,8 +32,9 @@ def bounded(reward, bound):
 
 
 @kernel
-def begin_step(actor, critic, shared, observation):
+def begin_step(actor_block, critic_block, shared_block, observation):
     """First step of an episode.  Returns as `settle`."""
+    actor, critic, shared = read(actor_block, critic_block, shared_block)
     clear_traces(critic)
     clear_traces(actor)
     feed_forward(critic, observation, shared.key)
@@ -35,8 +47,9 @@ def begin_step(actor, critic, shared, observation):
 
 
 @kernel
-def agent_step(actor, critic, shared, observation, reward):
+def agent_step(actor_block, critic_block, shared_block, observation, reward):
     """Every later step: the transition that led to `observation` is learned first."""
+    actor, critic, shared = read(actor_block, critic_block, shared_block)
     feed_forward(critic, observation, shared.key)
     feed_forward(actor, observation, shared.key)
     value = critic.mu[-1]
@@ -48,8 +61,9 @@ def agent_step(actor, critic, shared, observation, reward):
 
 
 @kernel
-def end_step(actor, critic, shared, observation, reward, ending):
+def end_step(actor_block, critic_block, shared_block, observation, reward, ending):
     """Last transition of an episode, with the traces as they stand (see the errata)."""
+    actor, critic, shared = read(actor_block, critic_block, shared_block)
     if shared.terminal_iteration or ending == BOOTSTRAP:
         feed_forward(critic, observation, shared.key)
     if shared.terminal_iteration:

@@ -53,7 +53,7 @@ def accumulate_map(rows, x, out):
 
 @kernel
 def potential(wt, b, x, p):
-    """p = W x + b (Section 2).  wt: W transposed, flat (n_in * n_out,); x (n_in,); p, b (n_out,)."""
+    """p = W x + b (Section 2).  wt: W transposed, (n_in * n_out,); x (n_in,); p, b (n_out,)."""
     for i in range(p.size):
         p[i] = b[i]
     accumulate_map(wt, x, p)

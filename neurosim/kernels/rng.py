@@ -33,6 +33,14 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @kernel
+def draw(key, event, unit, where):
+    """Four 32-bit words.  key (2,) of mixed_key; where = 256 * team + stream."""
+    event = np.uint64(event)
+    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+    return philox(event & MASK, event >> SHIFT, np.uint64(unit), where, k0, k1)
+
+
+@kernel
 def unit_interval(high, low):
     """A double strictly inside (0, 1) from two 32-bit words: (n + 1/2) / 2**52."""
     n = (np.int64(high) << 20) | (np.int64(low) >> 12)
@@ -41,9 +49,8 @@ def unit_interval(high, low):
 
 @kernel
 def uniform(key, event, unit, where):
-    """Uniform number in (0, 1).  key (2,) uint64; where = 256 * team + stream."""
-    event = np.uint64(event)
-    a, b, _, _ = philox(event & MASK, event >> SHIFT, np.uint64(unit), where, key[0], key[1])
+    """Uniform number in (0, 1)."""
+    a, b, _, _ = draw(key, event, unit, where)
     return unit_interval(a, b)
 
 
@@ -57,8 +64,7 @@ def uniforms(key, events, unit, where, out):
 @kernel
 def normal(key, event, unit, where):
     """Standard normal number (Box-Muller, one of the two)."""
-    event = np.uint64(event)
-    a, b, c, d = philox(event & MASK, event >> SHIFT, np.uint64(unit), where, key[0], key[1])
+    a, b, c, d = draw(key, event, unit, where)
     return np.sqrt(-2.0 * log(unit_interval(a, b))) * cos_2pi(unit_interval(c, d))
 
 
@@ -72,12 +78,11 @@ def normals(key, event, where, out):
 @kernel
 def integer(key, event, unit, where):
     """Uniform integer in [0, 2**63)."""
-    event = np.uint64(event)
-    a, b, _, _ = philox(event & MASK, event >> SHIFT, np.uint64(unit), where, key[0], key[1])
+    a, b, _, _ = draw(key, event, unit, where)
     return np.int64(((a << SHIFT) | b) >> np.uint64(1))
 
 
-def mixed_key(seed: int) -> np.ndarray:
+def mixed_key(seed):
     """Philox key (2,) of a run's seed: splitmix64's finaliser, a bijection of the 64-bit integers,
     so different seeds never share a stream and neighbouring seeds have unrelated keys."""
     m = (1 << 64) - 1
@@ -85,4 +90,4 @@ def mixed_key(seed: int) -> np.ndarray:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & m
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & m
     x ^= x >> 31
-    return np.array([x & 0xFFFFFFFF, x >> 32], dtype=np.uint64)
+    return np.array([x & 0xFFFFFFFF, x >> 32], dtype=np.int64)

@@ -62,7 +62,12 @@ def move(team, l):
     h += c (mu - h + var W' g)."""
     first, last = team.unit[l], team.unit[l] + team.size[l]
     above = team.param[l + 1]
-    h, mu, var, f = team.h[first:last], team.mu[first:last], team.var[first:last], team.f[first:last]
+    h, mu, var, f = (
+        team.h[first:last],
+        team.mu[first:last],
+        team.var[first:last],
+        team.f[first:last],
+    )
     g_above = team.g[team.unit[l + 1] : team.unit[l + 1] + team.size[l + 1]]
     feedback(team.w[above : above + team.size[l] * team.size[l + 1]], g_above, f)
     for i in range(h.size):

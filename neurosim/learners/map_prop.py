@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from neurosim.errors import RunError
 from neurosim.kernels import agent as kernels
 from neurosim.memory import Floats
-from neurosim.network import TEAMS, build_shared, build_team, layer_of, orient
+from neurosim.network import (
+    TEAMS,
+    build_shared,
+    build_team,
+    layer_of,
+    orient,
+    read_shared,
+    read_team,
+)
 from neurosim.spec import Spec, load
 
 _STATE = ("w", "z", "m", "v", "count")
@@ -31,14 +39,15 @@ class MapProp:
     """
 
     def __init__(self, spec: Spec, n_observations: int, n_actions: int, seed: int) -> None:
-        self.shared = build_shared(spec.learning, seed)
-        self.actor, self.critic = (
-            build_team(name, team, spec.learning, spec.adam, n_observations, outputs, seed)
-            for name, team, outputs in (
-                ("actor", spec.actor, n_actions),
-                ("critic", spec.critic, 1),
-            )
+        sizes = {"actor": (spec.actor, n_actions), "critic": (spec.critic, 1)}
+        actor, critic = (
+            build_team(name, team, spec.learning, spec.adam, n_observations, n_out, seed)
+            for name, (team, n_out) in sizes.items()
         )
+        shared = build_shared(spec.learning, seed)
+        self._blocks = (actor, critic, shared)
+        self.actor, self.critic = read_team(actor), read_team(critic)
+        self.shared = read_shared(shared)
         self._at_limit = {"bootstrap": kernels.BOOTSTRAP, "zero": kernels.ZERO}[
             spec.learning.truncation
         ]
@@ -56,21 +65,18 @@ class MapProp:
 
     def begin(self, observation: Floats) -> Floats:
         """First step of an episode.  Returns the actor's output (n_actions,), a view."""
-        self._check(kernels.begin_step(self.actor, self.critic, self.shared, observation))
+        self._check(kernels.begin_step(*self._blocks, observation))
         return self._action
 
     def step(self, observation: Floats, reward: float) -> Floats:
         """A later step: learn from the transition that led here, then act.  Returns as `begin`."""
-        bad = kernels.agent_step(self.actor, self.critic, self.shared, observation, reward)
-        self._check(bad)
+        self._check(kernels.agent_step(*self._blocks, observation, reward))
         return self._action
 
     def end(self, observation: Floats, reward: float, terminated: bool) -> None:
         """Learn from the last transition of an episode."""
         ending = kernels.TERMINATED if terminated else self._at_limit
-        self._check(
-            kernels.end_step(self.actor, self.critic, self.shared, observation, reward, ending)
-        )
+        self._check(kernels.end_step(*self._blocks, observation, reward, ending))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that learning has changed, by name: what a checkpoint holds."""

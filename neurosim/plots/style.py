@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+from cycler import cycler
 
 from neurosim.errors import InputError
 
@@ -14,7 +15,7 @@ def apply() -> None:
     """Set the style of figures drawn from now on."""
     matplotlib.rcParams.update(
         {
-            "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+            "axes.prop_cycle": cycler(color=COLOURS),
             "axes.spines.right": False,
             "axes.spines.top": False,
             "figure.constrained_layout.use": True,

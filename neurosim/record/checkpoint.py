@@ -47,7 +47,7 @@ def save(path: Path, arrays: Mapping[str, Array], attrs: Mapping[str, int | floa
         for name, array in arrays.items():
             group.create_dataset(name, data=array)
 
-    image = hdf5_image(path, build)
+    image = hdf5_image(build)
     write_atomically(path, image + _checksum(image))
 
 

@@ -31,8 +31,8 @@ def open_run(path: str | os.PathLike[str]) -> "Run":
     Parameters
     ----------
     path : path
-        A run folder, or its ``run.h5``. A folder is read from ``run.h5`` unless its segments have
-        changed since that was sealed: then, as long as there is none, from the closed segments.
+        A run folder, or its ``run.h5``. A folder is read from its closed segments while it has no
+        ``run.h5``, or one that was sealed from other segments (the run was resumed since).
 
     Returns
     -------
@@ -73,7 +73,11 @@ def fingerprint(segments: list[Path]) -> tuple[int, int]:
 
     Times of modification would not do: copying a run folder changes them.
     """
-    return len(segments), sum(segment.stat().st_size for segment in segments)
+    size = 0
+    for segment in segments:
+        with _reading(segment):
+            size += segment.stat().st_size
+    return len(segments), size
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -327,24 +331,20 @@ class Column:
         if isinstance(index, tuple):
             raise TypeError("a column is indexed by rows only: write column[rows][:, k]")
         if index is ...:
-            return self._rows(0, len(self)) if self.shape else self._single()
+            if not self.shape:
+                return self._contents.read_single(self._name)
+            return self._rows(0, len(self))
         if isinstance(index, int | np.integer):
             row = range(len(self))[index]
             return self._rows(row, row + 1)[0]
-        if isinstance(index, slice):
-            rows = range(len(self))[index]
-            if rows.step == 1:
-                return self._rows(rows.start, max(rows.start, rows.stop))
-            return self._gather(np.arange(len(self))[index])
+        if isinstance(index, slice) and (rows := range(len(self))[index]).step == 1:
+            return self._rows(rows.start, max(rows.start, rows.stop))
         return self._gather(np.arange(len(self))[index])
 
     def first(self, rows: int) -> "Column":
         """Return the column cut to its first rows."""
         shape = (rows, *self.shape[1:])
         return Column(self._contents, self._name, self.dtype, shape, self.growing)
-
-    def _single(self) -> Array:
-        return self._contents.read_single(self._name)
 
     def _rows(self, start: int, stop: int) -> Array:
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
@@ -381,7 +381,7 @@ class Group(Mapping[str, Any]):
         return f"<Group {self._name}: {', '.join(self)}>"
 
     def __getitem__(self, path: str) -> Any:
-        return self._contents.node(f"{self._name}/{path}")
+        return self._contents.node(_join(self._name, path))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._contents.children(self._name))

@@ -150,7 +150,7 @@ class SegmentWriter:
         """
         if self._rows or self._arrays or self._attributes:
             path = self._folder / f"{self._closed:06d}.h5"
-            write_atomically(path, hdf5_image(path, self._build))
+            write_atomically(path, hdf5_image(self._build))
             self._closed += 1
             self._clear()
         return self._closed
@@ -280,20 +280,14 @@ class _Sink:
         self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes."""
-        data = bytearray(size)
-        self.readinto(memoryview(data))
-        return bytes(data)
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer` from the file, and over it from what could not be written."""
-        start, stop = self._file.tell(), self._file.tell() + len(buffer)
-        self._file.readinto(buffer)
-        for offset, data in self._lost:
-            low, high = max(start, offset), min(stop, offset + len(data))
+        """Return the next bytes of the file, and over them what could not be written."""
+        start = self._file.tell()
+        data = bytearray(self._file.read(size).ljust(size, b"\0"))
+        for offset, lost in self._lost:
+            low, high = max(start, offset), min(start + size, offset + len(lost))
             if low < high:
-                buffer[low - start : high - start] = data[low - offset : high - offset]
-        return len(buffer)
+                data[low - start : high - start] = lost[low - offset : high - offset]
+        return bytes(data)
 
     def write(self, data: memoryview) -> None:
         """Write all of `data`, to the file or else to memory."""
