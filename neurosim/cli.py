@@ -277,6 +277,7 @@ def _summarise(folders: Sequence[Path]) -> None:
 
     columns = ("run", "episodes", "steps", "mean return", "last 100", "best", "")
     table = Table(*columns, box=None, header_style="bold")
+    table.columns[0].overflow = "fold"
     means = []
     for folder in folders:
         with record.open_run(folder) as opened:

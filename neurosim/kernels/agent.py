@@ -6,7 +6,7 @@ from neurosim.kernels.team import (
     accumulate,
     clear_traces,
     feed_forward,
-    first_non_finite,
+    first_diverged,
     learn,
     relax,
 )
@@ -91,11 +91,11 @@ def learn_both(actor, critic, shared):
 def settle(actor, critic, shared):
     """Lines 16-19 for both teams, one after the other.
 
-    Returns the first unit of the actor and of the critic that is not finite, -1 where all are.
+    Returns the first unit of the actor and of the critic that has diverged, -1 where none has.
     """
     relax(critic)
     accumulate(critic)
     relax(actor)
     accumulate(actor)
     shared.steps[0] += 1
-    return first_non_finite(actor), first_non_finite(critic)
+    return first_diverged(actor), first_diverged(critic)

@@ -17,6 +17,7 @@ from neurosim.kernels.learning import adam, annealed, power, trace_biases, trace
 from neurosim.kernels.rng import normals, uniform
 
 PASSES, UPDATES = range(2)  # entries of Team.count
+FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c)**20 = 1e6 away
 
 
 @kernel
@@ -163,13 +164,16 @@ def clear_traces(team):
 
 
 @kernel
-def first_non_finite(team):
-    """Index of the first unit, inputs not counted, whose value is not finite, or -1."""
-    bad = 0
-    for i in range(team.size[0], team.h.size):
-        bad += 0 if np.isfinite(team.h[i]) else 1
-    if bad > 0:
-        for i in range(team.size[0], team.h.size):
-            if not np.isfinite(team.h[i]):
-                return i - team.size[0]
+def first_diverged(team):
+    """Index of the first unit, inputs not counted, that is not within FAR of its mean, or -1."""
+    first = team.size[0]
+    far = 0
+    for i in range(first, team.h.size):
+        e = team.h[i] - team.mu[i]
+        far += 0 if e * e <= FAR * FAR * team.var[i] else 1  # nan is far, too
+    if far > 0:
+        for i in range(first, team.h.size):
+            e = team.h[i] - team.mu[i]
+            if not e * e <= FAR * FAR * team.var[i]:
+                return i - first
     return -1

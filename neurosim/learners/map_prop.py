@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from neurosim.errors import RunError
 from neurosim.kernels import agent as kernels
-from neurosim.memory import Floats
+from neurosim.memory import Block, Floats
 from neurosim.network import (
     TEAMS,
     build_shared,
@@ -17,7 +17,7 @@ from neurosim.network import (
     read_shared,
     read_team,
 )
-from neurosim.spec import Spec, load
+from neurosim.spec import Actor, Critic, Spec, load
 
 _STATE = ("w", "z", "m", "v", "count")
 
@@ -39,11 +39,12 @@ class MapProp:
     """
 
     def __init__(self, spec: Spec, n_observations: int, n_actions: int, seed: int) -> None:
-        sizes = {"actor": (spec.actor, n_actions), "critic": (spec.critic, 1)}
-        actor, critic = (
-            build_team(name, team, spec.learning, spec.adam, n_observations, n_out, seed)
-            for name, (team, n_out) in sizes.items()
-        )
+
+        def build(name: str, team: Actor | Critic, n_out: int) -> Block:
+            return build_team(name, team, spec.learning, spec.adam, n_observations, n_out, seed)
+
+        actor = build("actor", spec.actor, n_actions)
+        critic = build("critic", spec.critic, 1)
         shared = build_shared(spec.learning, seed)
         self._blocks = (actor, critic, shared)
         self.actor, self.critic = read_team(actor), read_team(critic)
@@ -95,14 +96,16 @@ class MapProp:
         orient(self.critic)
 
     def _check(self, bad: tuple[int, int]) -> None:
-        """Stop where a value is not finite any more."""
+        """Stop where a unit has diverged."""
         for name, team, unit in zip(TEAMS, (self.actor, self.critic), bad, strict=True):
             if unit >= 0:
                 layer, index = layer_of(team, unit)
+                place = team.unit[layer] + index
                 raise RunError(
                     f"diverged at step {int(self.shared.steps[0]) - 1}: in the {name}, layer "
-                    f"{layer}, unit {index}, the value is {team.h[team.unit[layer] + index]}. "
-                    f"A smaller {name}.step_size or {name}.alpha, or a larger {name}.var, helps."
+                    f"{layer}, unit {index}, the value is {team.h[place]:.6g} where its mean is "
+                    f"{team.mu[place]:.6g}. A smaller {name}.step_size or {name}.alpha, or a "
+                    f"larger {name}.var, helps."
                 )
 
 
