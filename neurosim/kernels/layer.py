@@ -69,8 +69,9 @@ def feedback(w, g, f):
 
 @kernel
 def transpose(w, n_out, n_in, wt):
-    """wt = W transposed, both flat (plumbing)."""
-    for i in range(n_out):
-        row = w[i * n_in : (i + 1) * n_in]
-        for j in range(n_in):
-            wt[j * n_out + i] = row[j]
+    """wt = W transposed, both flat (plumbing).  Gathering is quicker than scattering."""
+    for j in range(n_in):
+        column = w[j:]
+        row = wt[j * n_out : (j + 1) * n_out]
+        for i in range(n_out):
+            row[i] = column[i * n_in]

@@ -97,6 +97,8 @@ class MapProp:
 
     def _check(self, bad: tuple[int, int]) -> None:
         """Stop where a unit has diverged."""
+        if bad == (-1, -1):
+            return
         for name, team, unit in zip(TEAMS, (self.actor, self.critic), bad, strict=True):
             if unit >= 0:
                 layer, index = layer_of(team, unit)
