@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 import tomlkit
@@ -190,12 +190,9 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
     *sections, last = key.split(".")
     table = document
     for section in sections:
-        table = table.get(section)
+        table = table.setdefault(section, tomlkit.table())
         if not isinstance(table, dict):
-            raise InputError(
-                f"{name}: {key}: there is no section {section!r}; "
-                f"sections are {', '.join(Spec.__struct_fields__)}."
-            )
+            raise InputError(f"{name}: {key}: {section!r} is a value and has no keys.")
     table[last] = value
     if hasattr(table[last], "comment"):
         table[last].comment("set for this run")
@@ -204,28 +201,43 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
 def _explain(message: str, content: dict[str, Any]) -> str:
     """msgspec's message with the key first, then what is wrong, the value and the remedy."""
     problem, _, place = message.partition(" - at `$")
-    path = place.rstrip("`").lstrip(".").replace("[...]", "")
+    path = place.rstrip("`").lstrip(".")
+    parts = re.findall(r"[^.\[\]]+", path)
     if match := re.search(r"(missing required|unknown) field `(.*)`", problem):
         kind, key = match.groups()
-        known = _known_keys(path)
         full = f"{path}.{key}".lstrip(".")
         if kind == "missing required":
             return f"{full}: missing; a model file is complete, so add it."
+        known = [field.encode_name for field in msgspec.structs.fields(_type_at(parts))]
         close = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{full}: unknown key; {hint}Keys here are {', '.join(known)}."
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        return f"{full}: unknown key. {hint}Keys here are {', '.join(known)}."
     value: Any = content
-    for part in re.findall(r"[^.\[\]]+", path):
+    for part in parts:
         value = value[int(part)] if isinstance(value, list) else value[part]
+    if problem.startswith("Invalid enum value"):
+        problem = f"one of {', '.join(map(repr, _choices(_type_at(parts))))} is needed"
     return f"{path} = {value!r}: {problem[0].lower()}{problem[1:].replace('`', '')}."
 
 
-def _known_keys(path: str) -> list[str]:
-    section: Any = Spec
-    for part in re.findall(r"[^.\[\]]+", path):
-        if not part.isdigit():
-            section = {"record": Record}.get(part) or section.__annotations__[part]
-    return [field.encode_name for field in msgspec.structs.fields(section)]
+def _type_at(parts: list[str]) -> Any:
+    """The declared type of the key at a path; entries of a list have the list's."""
+    kind: Any = Spec
+    for part in parts:
+        if part.isdigit():
+            continue
+        if get_origin(kind) is list:
+            (kind,) = get_args(kind)
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        kind = fields[part]
+    return get_args(kind)[0] if parts and parts[-1].isdigit() else kind
+
+
+def _choices(kind: Any) -> list[str]:
+    """The strings that a type admits."""
+    if isinstance(kind, str):
+        return [kind]
+    return [choice for part in get_args(kind) for choice in _choices(part)]
 
 
 def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:

@@ -170,7 +170,7 @@ def test_a_long_relaxation_ends_where_the_energy_has_no_slope_and_is_lower(
 
 # --- theorems 2 and 3 ----------------------------------------------------------------------------
 
-# After 3000 steps of c = 0.1 the values move no more than they round, 1e-13 as shown above: a unit is
+# After 3000 steps of c = 0.1 the values move no more than they round, 1e-13 as above. So a unit is
 # pulled by at most 1e-13 / (c var) < 1e-11. The local gradients are backprop's up to that pull
 # times weights and values below 10.
 THEOREM = 1e-9

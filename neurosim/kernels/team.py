@@ -1,7 +1,5 @@
 """The four phases of Algorithm 2 for one team, layer by layer."""
 
-import numpy as np
-
 from neurosim.jit import kernel
 from neurosim.kernels.activation import SOFTMAX, activate
 from neurosim.kernels.density import (

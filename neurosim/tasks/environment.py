@@ -114,22 +114,21 @@ class Environment:
 
 def _make(task: Task) -> gymnasium.Env[Any, Any]:
     try:
-        gymnasium.spec(task.id)
-    except gymnasium.error.Error:
-        close = difflib.get_close_matches(task.id, list(gymnasium.registry), 2)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise InputError(
-            f"task.id = {task.id!r}: no such Gymnasium environment; {hint}"
-            "`gymnasium.pprint_registry()` lists them, and one of your own is registered first."
-        ) from None
-    try:
         return gymnasium.make(task.id, disable_env_checker=True, **task.options)
     except gymnasium.error.DependencyNotInstalled as error:
         raise InputError(
             f"task.id = {task.id!r}: {error} (for Box2D: pip install 'neurosim[box2d]')"
         ) from None
-    except (gymnasium.error.Error, TypeError, ImportError) as error:
-        raise InputError(f"task.id = {task.id!r}: Gymnasium cannot make it: {error}.") from None
+    except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        close = difflib.get_close_matches(task.id, list(gymnasium.registry), 2)
+        hint = f"Did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(
+            f"task.id = {task.id!r}: there is no such Gymnasium environment ({error}). {hint}"
+            "`gymnasium.pprint_registry()` lists them; one of your own is named by its module "
+            "and id, as in my_module:MyEnvironment-v0."
+        ) from None
+    except (gymnasium.error.Error, TypeError) as error:
+        raise InputError(f"task.id = {task.id!r}: Gymnasium cannot make it: {error}") from None
 
 
 def _count_observations(space: Any, task: Task) -> int:

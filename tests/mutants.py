@@ -1,0 +1,290 @@
+"""Plant defects and check that the tests see them: ``python tests/mutants.py``.
+
+Each defect is planted alone, in a copy of the project, and the test that is named beside it must
+then fail by an assertion. Exit status 1 if a defect survives.
+
+The kernels run uncompiled (NUMBA_DISABLE_JIT=1), which is the same arithmetic and, for the small
+networks of these tests, faster than compiling. Should they not run that way, they are compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("neurosim", "models", "tests")
+WORKERS = 2
+
+ALGORITHM, THEORY = "test_algorithm.py::test_", "test_theory.py::test_"
+SMALL_AGENT = f"{ALGORITHM}each_step_of_a_small_agent_is_the_oracles"
+RELAXATION = f"{THEORY}a_relaxation_step_is_alpha_h_down_the_slope_of_the_energy"
+GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_density"
+
+
+class Defect(NamedTuple):
+    """A mistake that is easily made, and the test that must notice it."""
+
+    name: str
+    file: str  # below neurosim/
+    old: str  # stands in it exactly once
+    new: str
+    test: str  # below tests/
+
+
+DEFECTS = (
+    Defect(
+        "the slope is dropped from the error packet",
+        "kernels/density.py",
+        "(h[i] - mu[i]) * slope[i] / var[i]",
+        "(h[i] - mu[i]) / var[i]",
+        GRADIENT,
+    ),
+    Defect(
+        "relaxation is Gauss-Seidel instead of Jacobi",
+        "kernels/team.py",
+        "            move(team, l)\n",
+        "            move(team, l)\n"
+        "            mean(team, l + 1)\n"
+        "            packets(team, l + 1)\n",
+        RELAXATION,
+    ),
+    Defect(
+        "the feedback has the wrong sign",
+        "kernels/team.py",
+        "(mu[i] - h[i]) + var[i] * f[i]",
+        "(mu[i] - h[i]) - var[i] * f[i]",
+        RELAXATION,
+    ),
+    Defect(
+        "gamma is forgotten in the td_error",
+        "kernels/agent.py",
+        "reward + shared.gamma * value",
+        "reward + value",
+        SMALL_AGENT,
+    ),
+    Defect(
+        "the td_error uses A instead of mu",
+        "kernels/agent.py",
+        "    value = critic.mu[-1]",
+        "    value = critic.h[-1]",
+        SMALL_AGENT,
+    ),
+    Defect(
+        "lambda is forgotten in the trace",
+        "network.py",
+        "learning.gamma * spec.lambda_",
+        "learning.gamma",
+        SMALL_AGENT,
+    ),
+    Defect(
+        "the temperature multiplies",
+        "kernels/density.py",
+        "(p[k] - largest) / temperature",
+        "(p[k] - largest) * temperature",
+        GRADIENT,
+    ),
+    Defect(
+        "Adam's bias correction is lost",
+        "kernels/team.py",
+        "corrected = t < team.bias_correction_until",
+        "corrected = False",
+        f"{ALGORITHM}adams_epsilon_shortens_the_step_to_alpha_over_one_plus_epsilon",
+    ),
+    Defect(
+        "the gate is inverted",
+        "kernels/density.py",
+        "1.0 / difference",
+        "difference",
+        f"{THEORY}the_critics_trace_takes_up_the_derivative_over_action_minus_mean",
+    ),
+    Defect(
+        "the gate is forgotten",
+        "kernels/team.py",
+        "if team.gated:",
+        "if False:",
+        f"{THEORY}theorem_3_the_gated_trace_descends_the_squared_error_up_to_two_variances",
+    ),
+    Defect(
+        "the gate has no floor",
+        "kernels/density.py",
+        "if size < floor:",
+        "if False:",
+        f"{ALGORITHM}the_gate_floor_holds_the_critics_gate_at_its_reciprocal",
+    ),
+    Defect(
+        "the terminal update is skipped",
+        "kernels/agent.py",
+        "    learn_both(actor, critic, shared)\n    if shared.terminal_iteration:",
+        "    if shared.terminal_iteration:",
+        f"{ALGORITHM}the_terminal_transition_is_learned_with_reward_minus_value",
+    ),
+    Defect(
+        "learning comes after the relaxation",
+        "kernels/agent.py",
+        "shared.value[0] = value\n"
+        "    learn_both(actor, critic, shared)\n"
+        "    return settle(actor, critic, shared)",
+        "shared.value[0] = value\n"
+        "    bad = settle(actor, critic, shared)\n"
+        "    learn_both(actor, critic, shared)\n"
+        "    return bad",
+        SMALL_AGENT,
+    ),
+    Defect(
+        "the two teams share their noise",
+        "network.py",
+        "256 * TEAMS.index(name)",
+        "0",
+        f"{ALGORITHM}noise_of_actor_and_critic_is_unrelated",
+    ),
+    Defect(
+        "the biases are not learned",
+        "kernels/team.py",
+        "b = a + n_out * n_in + n_out",
+        "b = a + n_out * n_in",
+        SMALL_AGENT,
+    ),
+    Defect(
+        "the reward bound is ignored",
+        "kernels/agent.py",
+        "bound if reward > bound else reward",
+        "reward",
+        f"{ALGORITHM}rewards_are_held_within_the_bound_for_learning",
+    ),
+    Defect(
+        "the actor's traces outlive the episode",
+        "kernels/agent.py",
+        "    clear_traces(actor)\n",
+        "",
+        f"{ALGORITHM}the_first_step_of_an_episode_clears_the_traces",
+    ),
+    Defect(
+        "the transposed weights are not kept up to date",
+        "kernels/team.py",
+        "        transpose(",
+        "        0 and transpose(",
+        SMALL_AGENT,
+    ),
+)
+
+
+class Outcome(NamedTuple):
+    """What the tests said."""
+
+    passed: int
+    failed_assertions: int
+    complaint: str  # what went wrong other than an assertion; empty if nothing
+
+
+def copy_project(folder: Path) -> None:
+    """Copy what the tests need into a folder."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def environment(folder: Path, compiled: bool) -> dict[str, str]:
+    """Variables under which the copy is imported, and nothing is kept from it."""
+    return os.environ | {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_CACHE_DIR": str(folder / "cache"),
+        "NUMBA_DISABLE_JIT": "0" if compiled else "1",
+    }
+
+
+def run_tests(folder: Path, tests: Iterable[str], compiled: bool) -> Outcome:
+    """Run tests in a copy of the project."""
+    where = subprocess.run(
+        [sys.executable, "-c", "import neurosim; print(neurosim.__file__)"],
+        cwd=folder,
+        env=environment(folder, compiled),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if not Path(where.stdout.strip()).is_relative_to(folder):
+        raise RuntimeError(f"the tests would import {where.stdout.strip()}, not the copy")
+    report = folder / "report.xml"
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    ran = subprocess.run(
+        [*pytest, f"--junitxml={report}", *(f"tests/{test}" for test in tests)],
+        cwd=folder,
+        env=environment(folder, compiled),
+        capture_output=True,
+        text=True,
+    )
+    if not report.exists():
+        return Outcome(0, 0, f"pytest stopped with status {ran.returncode}: {ran.stdout[-300:]}")
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    failures = [f.get("message", "") for case in cases for f in case.iter("failure")]
+    errors = [e.get("message", "") for case in cases for e in case.iter("error")]
+    others = [m for m in failures if not m.startswith(("assert", "AssertionError"))] + errors
+    passed = sum(1 for case in cases if len(case) == 0)
+    complaint = others[0].splitlines()[0] if others else "" if cases else "no test ran"
+    return Outcome(passed, len(failures) + len(errors) - len(others), complaint)
+
+
+def plant(defect: Defect, folder: Path) -> None:
+    """Put a defect into a copy of the project."""
+    path = folder / "neurosim" / defect.file
+    source = path.read_text("utf-8")
+    count = source.count(defect.old)
+    if count != 1:
+        raise RuntimeError(
+            f"{defect.name!r} cannot be planted: {defect.file} has the text to replace "
+            f"{count} times, not once:\n{defect.old}"
+        )
+    path.write_text(source.replace(defect.old, defect.new), "utf-8")
+
+
+def verdict(defect: Defect, compiled: bool) -> str:
+    """'caught', or why not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        copy_project(folder)
+        plant(defect, folder)
+        outcome = run_tests(folder, [defect.test], compiled)
+    if outcome.complaint:
+        return f"NOT AN ASSERTION: {outcome.complaint}"
+    return "caught" if outcome.failed_assertions else "SURVIVED"
+
+
+def needs_compiling() -> bool:
+    """Check that all tests are green without a defect; True if only the compiled kernels run."""
+    tests = sorted({defect.test for defect in DEFECTS})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        copy_project(folder)
+        for compiled in (False, True):
+            outcome = run_tests(folder, tests, compiled)
+            if outcome.passed and not outcome.failed_assertions and not outcome.complaint:
+                return compiled
+    raise RuntimeError(f"the tests are not green to begin with: {outcome}")
+
+
+def main() -> int:
+    """Plant all defects; print a table."""
+    compiled = needs_compiling()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        verdicts = list(pool.map(lambda defect: verdict(defect, compiled), DEFECTS))
+    width = max(len(defect.name) for defect in DEFECTS)
+    for defect, said in zip(DEFECTS, verdicts, strict=True):
+        print(f"{defect.name:{width}}  {said:8}  {defect.test}")
+    caught = verdicts.count("caught")
+    print(f"{caught} of {len(DEFECTS)} defects caught")
+    return 0 if caught == len(DEFECTS) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
