@@ -18,7 +18,9 @@ from msgspec import Meta, Struct
 
 from neurosim.errors import InputError
 
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=10**12)]
+Index = Annotated[int, Meta(ge=0, le=10**12)]
+Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Positive = Annotated[float, Meta(gt=0, le=1e300)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e300)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -37,7 +39,7 @@ class Task(_Section, frozen=True):
     episodes: Count
     options: dict[str, Any] = {}  # keyword arguments of gymnasium.make
     one_hot: bool = False  # Discrete observations as one-hot vectors
-    action_map: tuple[float, float] | None = None  # Box actions: clip(scale * A + offset)
+    action_map: tuple[Finite, Finite] | None = None  # Box actions: clip(scale * A + offset)
 
 
 class Learning(_Section, frozen=True):
@@ -70,7 +72,7 @@ class TeamSpec(_Section, frozen=True):
     alpha: list[NotNegative]  # every layer
     anneal_to: list[Fraction]  # every layer
     lambda_: Fraction = msgspec.field(name="lambda")
-    N: Annotated[int, Meta(ge=0)]  # relaxation steps
+    N: Index  # relaxation steps
     step_size: Positive  # c: alpha_h = c * var
 
 
@@ -94,7 +96,7 @@ class Record(_Section, frozen=True):
     """A window: the steps of the episodes that are recorded in full detail."""
 
     episodes: list[Count] | Literal["all"]  # counted from 1
-    steps: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]] | Literal["all"]
+    steps: tuple[Index, Index] | Literal["all"]
 
 
 class Spec(_Section, frozen=True):
@@ -126,7 +128,7 @@ def load(model: str | Path, overrides: Mapping[str, Any] | None = None) -> Model
     Parameters
     ----------
     model : name such as "cartpole" or "published/cartpole", or the path of a TOML file.
-    overrides : values by dotted key, such as {"actor.N": 40}.
+    overrides : values by dotted key, such as {"actor.N": 40}; None removes the key.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def parse(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> M
     """A model from its TOML text.  Raises InputError."""
     try:
         document = tomlkit.parse(text)
-    except tomlkit.exceptions.ParseError as error:
+    except tomlkit.exceptions.TOMLKitError as error:
         raise InputError(f"{name}: not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():
         _override(document, name, key, value)
@@ -173,7 +175,7 @@ def _find(model: str | Path) -> tuple[str, str]:
         path = Path(model)
         name = path.stem
     try:
-        return name, path.read_text("utf-8")
+        return name, path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; a model file is TOML in UTF-8.") from None
     except OSError:
@@ -193,6 +195,9 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
         table = table.setdefault(section, tomlkit.table())
         if not isinstance(table, dict):
             raise InputError(f"{name}: {key}: {section!r} is a value and has no keys.")
+    if value is None:
+        table.pop(last, None)
+        return
     table[last] = value
     if hasattr(table[last], "comment"):
         table[last].comment("set for this run")
@@ -217,7 +222,8 @@ def _explain(message: str, content: dict[str, Any]) -> str:
         value = value[int(part)] if isinstance(value, list) else value[part]
     if problem.startswith("Invalid enum value"):
         problem = f"one of {', '.join(map(repr, _choices(_type_at(parts))))} is needed"
-    return f"{path} = {value!r}: {problem[0].lower()}{problem[1:].replace('`', '')}."
+    problem = problem.replace("`", "").replace("object", "section").replace("array", "list")
+    return f"{path} = {value!r}: {problem[0].lower()}{problem[1:]}."
 
 
 def _type_at(parts: list[str]) -> Any:

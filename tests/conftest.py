@@ -1,5 +1,10 @@
 """Settings of the whole suite."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
 import pytest
 
 
@@ -11,3 +16,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "ignore:builtin type .* has no __module__ attribute:DeprecationWarning"
     )
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, Any]]:
+    """Everything in the run.h5 of a run's folder but its date and how it was written.
+
+    By path: dtype, shape and bytes of a dataset; by path and name: an attribute.
+    """
+
+    def read(folder: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+
+        def visit(path: str, node: Any) -> None:
+            if isinstance(node, h5py.Dataset):
+                value = node[()]
+                found[path] = (node.dtype, node.shape, value.tobytes())
+            found.update({f"{path}@{name}": str(value) for name, value in node.attrs.items()})
+
+        with h5py.File(folder / "run.h5") as file:
+            visit("", file)
+            file.visititems(visit)
+        del found["@created"], found["@segments"]
+        return found
+
+    return read

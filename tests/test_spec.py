@@ -245,7 +245,6 @@ def test_invalid_toml_is_refused_with_its_place(old: str, new: str, where: str) 
     assert where in message
 
 
-@pytest.mark.xfail(strict=True, reason="tomlkit's KeyAlreadyPresent is let through")
 def test_a_key_given_twice_is_refused() -> None:
     assert "gamma" in message_of(with_line("gamma = 0.98", "gamma = 0.98\ngamma = 0.97"))
 
@@ -253,16 +252,16 @@ def test_a_key_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("overrides", "suggestion"),
     [
-        ({"actor.lamda": 0.5}, "did you mean 'lambda'?"),
-        ({"actor.Alpha": [0.1, 0.1, 0.1]}, "did you mean 'alpha'?"),
-        ({"critic.gatefloor": 0.1}, "did you mean 'gate_floor'?"),
-        ({"adam.beta_1": 0.9}, "did you mean 'beta1'?"),
-        ({"learning.truncate": "zero"}, "did you mean 'truncation'?"),
-        ({"task.one-hot": True}, "did you mean 'one_hot'?"),
-        ({"descripton": "mine"}, "did you mean 'description'?"),
+        ({"actor.lamda": 0.5}, "Did you mean 'lambda'?"),
+        ({"actor.Alpha": [0.1, 0.1, 0.1]}, "Did you mean 'alpha'?"),
+        ({"critic.gatefloor": 0.1}, "Did you mean 'gate_floor'?"),
+        ({"adam.beta_1": 0.9}, "Did you mean 'beta1'?"),
+        ({"learning.truncate": "zero"}, "Did you mean 'truncation'?"),
+        ({"task.one-hot": True}, "Did you mean 'one_hot'?"),
+        ({"descripton": "mine"}, "Did you mean 'description'?"),
         ({"actor.xyz": 1}, "Keys here are units, activation"),
         ({"critic.output": "gaussian"}, "Keys here are units, activation"),
-        ({"record": [{"episode": [1], "steps": "all"}]}, "did you mean 'episodes'?"),
+        ({"record": [{"episode": [1], "steps": "all"}]}, "Did you mean 'episodes'?"),
     ],
     ids=str,
 )
@@ -284,7 +283,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("learning.gamma", "0.98", "expected float"),
     ("learning.update_at_reset", 1, "expected bool"),
     ("actor.units", 64, "got int"),
-    ("actor.units", [64, 32.5], "expected int"),
     ("task.id", 3, "expected str"),
     ("actor", 3, "got int"),
     ("task.action_map", [1.0], "length 2"),
@@ -308,9 +306,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("adam.epsilon", 0.0, "> 0.0"),
     ("adam.bias_correction_until", 0.5, ">= 1.0"),
     ("task.episodes", 0, ">= 1"),
-    # names
-    ("learning.truncation", "never", "'never'"),
-    ("actor.output", "linear", "'linear'"),
 ]
 WRONG_IN_A_LIST: list[tuple[str, list[Any], int, str]] = [
     ("actor.var", [0.03, 0.0], 1, "> 0.0"),
@@ -319,6 +314,7 @@ WRONG_IN_A_LIST: list[tuple[str, list[Any], int, str]] = [
     ("actor.alpha", [0.01, -1e-5, 0.0], 1, ">= 0.0"),
     ("actor.anneal_to", [0.1, 0.1, 1.1], 2, "<= 1.0"),
     ("actor.units", [0, 32], 0, ">= 1"),
+    ("actor.units", [64, 32.5], 1, "expected int"),
     ("actor.activation", ["softplus", "selu"], 1, "'selu'"),
 ]
 
@@ -329,7 +325,7 @@ def test_a_wrong_value_is_refused_with_its_key_the_value_and_what_is_expected(
 ) -> None:
     message = message_of(overrides={key: value})
     assert message.startswith(f"mine: {key}")
-    assert repr(value) in message or repr(value[-1]) in message
+    assert repr(value) in message
     assert problem in message
 
 
@@ -388,15 +384,25 @@ def test_an_empty_window_of_a_record_is_refused() -> None:
     assert "mine: record[0].steps: [5, 5] is empty" in message_of(overrides=record)
 
 
-@pytest.mark.parametrize("key", ["learning.truncation", "actor.output"])
-@pytest.mark.xfail(strict=True, reason="the names that are allowed are not listed")
-def test_a_name_that_is_not_allowed_is_refused_with_those_that_are(key: str) -> None:
-    allowed = {"learning.truncation": "bootstrap", "actor.output": "gaussian"}[key]
-    assert allowed in message_of(overrides={key: "nonsense"})
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("learning.truncation", "never", ["bootstrap", "zero"]),
+        ("actor.output", "linear", ["softmax", "gaussian"]),
+        ("critic.activation", ["softplus", "selu"], ["relu", "tanh", "sigmoid", "linear"]),
+        ("record", [{"episodes": "none", "steps": "all"}], ["all"]),
+    ],
+)
+def test_a_name_that_is_not_allowed_is_refused_with_those_that_are(
+    key: str, value: Any, allowed: list[str]
+) -> None:
+    message = message_of(overrides={key: value})
+    assert message.startswith(f"mine: {key}")
+    for name in allowed:
+        assert repr(name) in message.partition(":")[2]
 
 
 @pytest.mark.parametrize("value", [[math.nan, 1.0], [1.0, math.inf]], ids=str)
-@pytest.mark.xfail(strict=True, reason="an action map is not checked for nan and inf")
 def test_an_action_map_has_to_be_finite(value: list[float]) -> None:
     overrides = {"task.action_map": value}
     assert "task.action_map" in message_of(spec.load("mountaincar").text, overrides)
@@ -406,7 +412,6 @@ def test_an_action_map_has_to_be_finite(value: list[float]) -> None:
     ("key", "value"),
     [("actor.N", 10**30), ("actor.units", [10**30, 32]), ("task.episodes", 10**30)],
 )
-@pytest.mark.xfail(strict=True, reason="integers have no upper bound, and overflow later")
 def test_an_integer_beyond_64_bits_is_refused(key: str, value: Any) -> None:
     assert key in message_of(overrides={key: value})
 
@@ -482,18 +487,20 @@ def test_overrides_of_every_type_resolve_to_a_text_that_parses_to_the_same_spec(
     assert spec.parse(model.text, "cartpole") == model
 
 
-@pytest.mark.parametrize("key", ["nonsense.N", "actor.alpha.0", "nonsense"])
-def test_an_override_of_what_is_not_there_is_refused(key: str) -> None:
-    assert message_of(overrides={key: 1}).startswith(f"mine: {key}")
+@pytest.mark.parametrize(
+    ("key", "blamed"),
+    [("nonsense.N", "nonsense"), ("actor.alpha.0", "actor.alpha.0"), ("nonsense", "nonsense")],
+)
+def test_an_override_of_what_is_not_there_is_refused(key: str, blamed: str) -> None:
+    assert message_of(overrides={key: 1}).startswith(f"mine: {blamed}: ")
 
 
-@pytest.mark.xfail(strict=True, reason="an options table that is not in the file is not made")
 def test_an_override_reaches_into_the_options_of_the_task() -> None:
     model = spec.load("cartpole", {"task.options.max_episode_steps": 10})
     assert model.spec.task.options == {"max_episode_steps": 10}
+    assert spec.parse(model.text, "cartpole") == model
 
 
-@pytest.mark.xfail(strict=True, reason="tomlkit's ConvertError is let through")
 def test_an_override_that_toml_cannot_hold_is_refused() -> None:
     assert "actor.T" in message_of(overrides={"actor.T": None})
 
@@ -545,11 +552,13 @@ def refusal(task: Task, output: str = "softmax") -> str:
         ("CartPol-v1", "CartPole-v1"),
         ("LunarLander-v2", "LunarLander-v3"),
         ("CartPole-v9", "CartPole-v1"),
-        ("not an id", "pprint_registry"),
-        ("no_such_module:Task-v0", "pprint_registry"),
-        ("", "pprint_registry"),
+        ("NoSuchTask-v0", "pprint_registry"),
+        ("no_such_module:Task-v0", "no_such_module"),
+        ("not an id", "Malformed"),
+        ("", "Malformed"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*is out of date")
 def test_an_unknown_environment_is_refused_with_the_nearest_names(name: str, hint: str) -> None:
     message = refusal(Task(id=name, episodes=1))
     assert message.startswith(f"task.id = {name!r}: ")
@@ -565,9 +574,6 @@ def test_an_option_that_the_environment_does_not_take_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [("CartPole-v1", {"max_episode_steps": -5}), ("LunarLander-v3", {"gravity": 5.0})],
-)
-@pytest.mark.xfail(
-    strict=True, reason="ValueError and AssertionError of an environment are let through"
 )
 def test_an_option_of_a_wrong_value_is_refused(name: str, options: dict[str, Any]) -> None:
     assert next(iter(options)) in refusal(Task(id=name, episodes=1, options=options))

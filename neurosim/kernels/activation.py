@@ -27,7 +27,7 @@ def sigmoid(p):
 
 @kernel
 def tanh(p):
-    """tanh(p), to 2e-16 absolute, and its slope."""
+    """tanh(p), to 3e-16 absolute, and its slope."""
     t = exp(-2.0 * np.abs(p))
     r = 1.0 / (1.0 + t)
     size = (1.0 - t) * r

@@ -22,7 +22,7 @@ from neurosim.record.files import Array, block_rows, plain_attributes
 
 Index = int | np.integer[Any] | slice | EllipsisType | list[int] | Array
 
-_MOST_OPEN_FILES = 64
+_MOST_OPEN_FILES = 4  # HDF5 keeps up to 32 MB of metadata for each
 
 
 def open_run(path: str | os.PathLike[str]) -> "Run":
@@ -199,10 +199,17 @@ class Contents:
             self._open.popitem()[1].close()
 
     def walk(self, name: str = "") -> Iterator[str]:
-        """Yield the names of a group and of all that lies below it; "" is the root."""
-        yield name
+        """Yield the names of all that lies below a group, then its own; "" is the root.
+
+        What was yielded is forgotten when the next group is, so that a walk takes little memory.
+        """
         for child in self.children(name):
             yield from self.walk(_join(name, child))
+        yield name
+        entry = self._entries[name]
+        for child in entry.children or ():
+            del self._entries[_join(name, child)]
+        entry.children = None
 
     def attributes(self, name: str) -> dict[str, Any]:
         """Return the attributes of a group or dataset, or raise KeyError."""

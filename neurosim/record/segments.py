@@ -231,7 +231,7 @@ def _seal(folder: Path, attrs: Attributes) -> Path:
                 node = contents.node(name)
                 if isinstance(node, Column):
                     _copy(node, file, name, sink)
-            _annotate(file, {name: contents.attributes(name) for name in contents.walk()})
+                _annotate(file, {name: contents.attributes(name)})
             file.attrs.update(attrs)
             file.attrs["segments"] = fingerprint(segments)
         sink.check()

@@ -127,7 +127,7 @@ def _make(task: Task) -> gymnasium.Env[Any, Any]:
             "`gymnasium.pprint_registry()` lists them; one of your own is named by its module "
             "and id, as in my_module:MyEnvironment-v0."
         ) from None
-    except (gymnasium.error.Error, TypeError) as error:
+    except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
         raise InputError(f"task.id = {task.id!r}: Gymnasium cannot make it: {error}") from None
 
 
