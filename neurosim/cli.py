@@ -231,8 +231,8 @@ def _carry_out(
 
     if workers < 1:
         raise InputError(f"--workers {workers}: at least one is needed.")
-    if not quiet and not jit.cache_folder().exists():
-        print("Compiling the kernels; this happens once and takes about half a minute.")
+    if not quiet and not jit.is_compiled():
+        print("Compiling the kernels; this happens once and takes about ten seconds.", flush=True)
     with progress.display(labels, totals, quiet) as on_episode:
         outcome = sweep.run_all(jobs, workers, on_episode)
     if outcome.folders:

@@ -35,6 +35,11 @@ def cache_folder() -> Path:
     return Path(root) / f"kernels-{digest.hexdigest()[:16]}"
 
 
+def is_compiled() -> bool:
+    """Whether kernels of these sources have been compiled before."""
+    return any(cache_folder().rglob("*.nbc"))
+
+
 @functools.cache
 def _without_reference_counts() -> dict[str, Any]:
     """``_nrt=False`` where this numba has it: kernels allocate nothing, so they count nothing.
