@@ -240,8 +240,8 @@ def _carry_out(
         learning_curve.save(_returns(outcome.folders), figure)
         _summarise(outcome.folders)
         print(f"learning curve: {figure}")
-    for error in outcome.errors:
-        print(f"neurosim: {error}", file=sys.stderr)
+    for message in dict.fromkeys(str(error) for error in outcome.errors):
+        print(f"neurosim: {message}", file=sys.stderr)
     if outcome.errors:
         sys.exit(max(error.exit_status for error in outcome.errors))
 
@@ -261,6 +261,8 @@ def _returns(folders: Sequence[Path]) -> dict[str, list[Any]]:
     returns: dict[str, list[Any]] = {}
     for folder in folders:
         with record.open_run(folder) as opened:
+            if not len(opened.episodes):
+                raise InputError(f"{folder} has no finished episode, there is nothing to draw.")
             name = str(opened.attrs["model_name"])
             returns.setdefault(name, []).append(opened.episodes["return"][:])
     return returns

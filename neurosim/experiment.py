@@ -23,6 +23,13 @@ CHECKPOINT = "checkpoint.h5"
 PROVENANCE = "provenance.json"
 MODEL = "model.toml"
 CHECKPOINT_SECONDS = 5.0
+OWN_FILES = {
+    CHECKPOINT,
+    PROVENANCE,
+    MODEL,
+    record.schema.SEALED_FILE,
+    record.schema.SEGMENTS_FOLDER,
+}
 PACKAGES = ("neurosim", "numba", "numpy", "gymnasium", "h5py")
 
 
@@ -141,21 +148,29 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
     if not 0 <= seed < 2**63:
         raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
     folder = run_folder(model, seed, out)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()):
         if not force:
             raise InputError(
                 f"{folder} holds a run already: `neurosim resume {folder}` goes on with it, "
                 "--force replaces it, --out puts the new one elsewhere."
             )
-        if not (folder / PROVENANCE).exists():
+        if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
     return Environment(model.spec.task, model.spec.actor.output)
 
 
+def _holds_own_files_only(folder: Path) -> bool:
+    """Whether a folder can be what a run left that was killed as it began."""
+    return all(each.name.removesuffix(".part") in OWN_FILES for each in folder.iterdir())
+
+
 def _make_way(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}. Try another --out.") from None
 
 
 def _train(
@@ -186,7 +201,7 @@ def _train(
         log.put_weights("initial")
         checkpoint()
     saved = time.monotonic()
-    with _stop_on_interrupt() as stopped:
+    with stop_on_interrupt() as stopped:
         try:
             while done < spec.task.episodes and not stopped:
                 episode = _run_episode(done + 1, agent, environment, log, seed)
@@ -199,6 +214,7 @@ def _train(
         except RunError as error:
             if isinstance(error.__cause__, OSError):  # nothing more can be written
                 raise _with_what_is_safe(error, folder, done) from error
+            log.abandon_window()
             seal(complete=False)
             raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
         finally:
@@ -281,7 +297,7 @@ def _with_what_is_safe(error: RunError, folder: Path, done: int) -> RunError:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[list[int]]:
+def stop_on_interrupt() -> Iterator[list[int]]:
     """Collect the first Ctrl-C, so that the episode is finished; a second one interrupts."""
     stopped: list[int] = []
 

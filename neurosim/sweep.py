@@ -4,14 +4,20 @@ import multiprocessing
 import queue
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
-from neurosim.errors import Interrupted, NeurosimError
-from neurosim.experiment import Episode, OnEpisode
+from neurosim.errors import Interrupted, NeurosimError, RunError
+from neurosim.experiment import Episode, OnEpisode, stop_on_interrupt
 from neurosim.learners.map_prop import compile_kernels
+
+NOT_BEGUN = "Stopped before all runs had begun."
 
 
 class Job(Protocol):
@@ -54,17 +60,26 @@ def run_all(
         return outcome
     compile_kernels()  # once, before every worker does
     context = multiprocessing.get_context("spawn")
-    with (
-        context.Manager() as manager,
-        ProcessPoolExecutor(min(workers, len(jobs)), context, _ignore_interrupts) as pool,
-    ):
-        episodes = manager.Queue()
-        futures = [
-            pool.submit(_attempt, job, partial(_report, episodes, index))
-            for index, job in enumerate(jobs)
-        ]
-        _relay(episodes, futures, on_episode)
-        return Outcome(future.result() for future in futures if not future.cancelled())
+    with stop_on_interrupt() as stopped:
+        resource_tracker.ensure_running()  # or it would unblock them when it is first needed
+        _block_interrupts(True)  # while workers start, which begin with it
+        manager = context.Manager()
+        pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _ignore_interrupts)
+        episodes, stop = manager.Queue(), manager.Event()
+        with manager, pool:
+            futures = [
+                pool.submit(_carry_out, job, partial(_report, episodes, index), stop)
+                for index, job in enumerate(jobs)
+            ]
+            _block_interrupts(False)
+            while not all(future.done() for future in futures):
+                _hand_on(episodes, on_episode)
+                if stopped and not stop.is_set():
+                    stop.set()
+                    for future in futures:
+                        future.cancel()
+            _hand_on(episodes, on_episode)
+            return Outcome(_result(future) for future in futures)
 
 
 def _attempt(job: Job, on_episode: OnEpisode) -> Path | NeurosimError:
@@ -74,27 +89,46 @@ def _attempt(job: Job, on_episode: OnEpisode) -> Path | NeurosimError:
         return error
 
 
+def _carry_out(job: Job, on_episode: OnEpisode, stop: Event) -> Path | NeurosimError:
+    """Attempt a job in a worker, unless all was stopped."""
+    if stop.is_set():
+        return Interrupted(NOT_BEGUN)
+    outcome = _attempt(job, on_episode)
+    if isinstance(outcome, Interrupted):
+        stop.set()
+    return outcome
+
+
+def _result(future: Future[Path | NeurosimError]) -> Path | NeurosimError:
+    try:
+        return future.result()
+    except CancelledError:
+        return Interrupted(NOT_BEGUN)
+    except BrokenProcessPool:
+        return RunError(
+            "A worker process was killed, perhaps for want of memory; `neurosim resume DIR` goes "
+            "on with the runs that had begun."
+        )
+
+
 def _report(episodes: Any, index: int, episode: Episode) -> None:
     episodes.put((index, episode))
 
 
+def _block_interrupts(block: bool) -> None:
+    """Hold Ctrl-C back, or let it through, in this process and in those it starts."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK if block else signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
 def _ignore_interrupts() -> None:
-    """A worker between two jobs; while it runs one, the run itself ends in good order."""
+    """Begin a worker.  It heeds Ctrl-C only during a run, which then ends in good order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _block_interrupts(False)
 
 
-def _relay(
-    episodes: Any, futures: Sequence[Future[Any]], on_episode: Callable[[int, Episode], None]
-) -> None:
-    """Hand on the workers' episodes until all is done; Ctrl-C drops the jobs not begun."""
-    while True:
-        try:
-            done = all(future.done() for future in futures)
-            while True:
-                on_episode(*episodes.get(timeout=0.1))
-        except queue.Empty:
-            if done:
-                return
-        except KeyboardInterrupt:
-            for future in futures:
-                future.cancel()
+def _hand_on(episodes: Any, on_episode: Callable[[int, Episode], None]) -> None:
+    """Hand on what has come in, until nothing comes for a moment."""
+    with suppress(queue.Empty):
+        while True:
+            on_episode(*episodes.get(timeout=0.1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import re
 import signal
@@ -251,7 +252,7 @@ except KeyboardInterrupt:
 def stop_at_random_moments(case: str, number: int, times: int, out: Path) -> tuple[Path, int]:
     """Folder of a run whose process got a signal again and again, and how many processes ended
     by it; the run may not be complete."""
-    model = load(case, **{"task.episodes": 40})
+    model = load(case, **{"task.episodes": 25})
     folder = experiment.run_folder(model, SEED, out)
     with pytest.raises(Stopped):
         neurosim.run(model, SEED, out, on_episode=stop_after(1))
@@ -270,7 +271,7 @@ def stop_at_random_moments(case: str, number: int, times: int, out: Path) -> tup
         except subprocess.TimeoutExpired:
             child.send_signal(number)
         _, err = child.communicate(timeout=60)
-        assert child.returncode in (0, -signal.SIGKILL, 130), err
+        assert child.returncode in (0, 130, -signal.SIGINT, -signal.SIGKILL), err
         stopped += child.returncode != 0
         if child.returncode == 0:
             break
@@ -283,7 +284,7 @@ def test_a_process_stopped_at_random_moments_resumes_to_the_same_bits(
     case: str, number: int, tmp_path: Path, contents: Contents
 ) -> None:
     folder, _ = stop_at_random_moments(case, number, 2, tmp_path / "stopped")
-    alone = neurosim.run(load(case, **{"task.episodes": 40}), SEED, tmp_path / "alone")
+    alone = neurosim.run(load(case, **{"task.episodes": 25}), SEED, tmp_path / "alone")
     assert contents(neurosim.resume(folder)) == contents(alone)
 
 
@@ -292,7 +293,7 @@ def test_a_process_stopped_at_random_moments_resumes_to_the_same_bits(
 def test_processes_killed_a_hundred_times_resume_to_the_same_bits(
     case: str, tmp_path: Path, contents: Contents
 ) -> None:
-    alone = neurosim.run(load(case, **{"task.episodes": 40}), SEED, tmp_path / "alone")
+    alone = neurosim.run(load(case, **{"task.episodes": 25}), SEED, tmp_path / "alone")
     killed = 0
     for attempt in range(100):
         folder, times = stop_at_random_moments(case, signal.SIGKILL, 10, tmp_path / str(attempt))
@@ -369,7 +370,6 @@ def test_a_run_is_replaced_only_by_force_and_only_if_it_is_one(tmp_path: Path) -
         "model.toml",
         pytest.param(
             "provenance.json",
-            marks=pytest.mark.xfail(strict=True, reason="--force takes it for somebody's folder"),
         ),
     ],
 )
@@ -435,6 +435,17 @@ def test_a_run_that_fails_does_not_stop_the_others(workers: int, tmp_path: Path)
     assert isinstance(diverged, RunError)
     assert good == experiment.run_folder(models[1], 1, tmp_path)
     assert isinstance(missing, InputError)
+
+
+def die(*, on_episode: Any = None) -> Path:
+    """A job whose process is killed, as for want of memory."""
+    os._exit(9)
+
+
+def test_a_worker_that_is_killed_is_an_error_of_its_run(tmp_path: Path) -> None:
+    job = partial(experiment.run, neurosim.load("cartpole", {"task.episodes": 1}), 0, tmp_path)
+    outcome = sweep.run_all([die, job], 2, lambda *_: None)
+    assert outcome.errors
 
 
 def test_another_seed_is_another_run_from_the_first_weight_on(tmp_path: Path) -> None:
@@ -821,16 +832,6 @@ def test_a_window_ends_with_its_episode_and_one_beyond_it_is_not_there(tmp_path:
     assert windows("all", [2, 7]) == [(2, 10, 10)]
 
 
-@pytest.mark.xfail(strict=True, reason="they are merged into one from the first to the last step")
-def test_two_windows_of_one_episode_are_two(tmp_path: Path) -> None:
-    record = [{"episodes": [1], "steps": [0, 2]}, {"episodes": [1], "steps": [7, 9]}]
-    settings = {"task.id": "Plain-v0", "task.episodes": 1, "record": record}
-    model = neurosim.load("cartpole", SMALL | settings)
-    with neurosim.open(neurosim.run(model, 0, tmp_path)) as run:
-        found = [(w.attrs["first_step"], w.attrs["n_steps"]) for w in run.windows.values()]
-    assert found == [(0, 2), (7, 2)]
-
-
 # --- divergence ----------------------------------------------------------------------------------
 
 
@@ -875,7 +876,6 @@ def test_what_came_before_a_divergence_is_there_and_right(reward: float, tmp_pat
             assert_array_equal(run.windows[0][name][...], good.windows[0][name][...])
 
 
-@pytest.mark.xfail(strict=True, reason="the last transition is learned and nothing is looked at")
 def test_a_divergence_in_the_last_transition_of_a_run_is_reported(tmp_path: Path) -> None:
     settings = {"task.id": "Plain-v0", "task.episodes": 2}
     settings |= {"task.options": {"bad_step": 20, "bad_reward": math.nan}}
@@ -883,7 +883,6 @@ def test_a_divergence_in_the_last_transition_of_a_run_is_reported(tmp_path: Path
         neurosim.run(neurosim.load("cartpole", SMALL | settings), 0, tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="Adam's second moments are infinite and nothing learns")
 def test_a_reward_whose_square_overflows_is_reported(tmp_path: Path) -> None:
     settings = {"task.id": "Plain-v0", "task.episodes": 2}
     settings |= {"task.options": {"bad_step": 5, "bad_reward": 1e200}}
@@ -891,7 +890,6 @@ def test_a_reward_whose_square_overflows_is_reported(tmp_path: Path) -> None:
         neurosim.run(neurosim.load("cartpole", SMALL | settings), 0, tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="a window that is open then is left without attributes")
 def test_every_window_of_a_run_that_diverged_says_which_steps_it_holds(tmp_path: Path) -> None:
     settings = {"task.id": "Plain-v0", "task.episodes": 2}
     settings |= {"task.options": {"bad_step": 15, "bad_reward": math.nan}}
@@ -952,7 +950,7 @@ def test_a_run_that_filled_the_disk_goes_on_to_the_same_bits_when_there_is_room(
     monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 0.0)
     model = load("gaussian")
     safe_episodes, finished = [], False
-    for kilobytes in range(12, 4000, 60):
+    for kilobytes in range(12, 4000, 100):
         disk.resize(kilobytes)
         try:
             neurosim.run(model, SEED, disk.path)
@@ -979,7 +977,6 @@ def test_a_run_that_filled_the_disk_goes_on_to_the_same_bits_when_there_is_room(
     assert {2, model.spec.task.episodes} <= set(safe_episodes)
 
 
-@pytest.mark.xfail(strict=True, reason="--force takes it for somebody's folder")
 def test_a_run_whose_folder_did_not_fit_on_the_disk_can_be_started_anew(disk: Disk) -> None:
     """On one page of memory model.toml fits and provenance.json does not."""
     disk.resize(4)
@@ -1024,7 +1021,6 @@ def test_a_box_of_actions_receives_what_the_output_units_say(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("nothing_received")
-@pytest.mark.xfail(strict=True, reason="what is recorded is not yet rounded to the space's dtype")
 def test_the_recorded_action_of_a_box_is_exactly_what_the_environment_was_given(
     tmp_path: Path,
 ) -> None:
@@ -1124,7 +1120,6 @@ def test_recording_everything_needs_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
-@pytest.mark.xfail(strict=True, reason="sealing takes 0.4 MB for every window")
 def test_recording_150_000_steps_in_400_windows_needs_little_memory(tmp_path: Path) -> None:
     overrides = {"task.episodes": 400, "record": EVERYTHING}
     peak, steps, windows = peak_megabytes("cartpole", overrides, tmp_path)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from neurosim.errors import RunError
 from neurosim.kernels import agent as kernels
-from neurosim.memory import Block, Floats
+from neurosim.memory import Block, Floats, Team
 from neurosim.network import (
     TEAMS,
     build_shared,
@@ -78,6 +78,7 @@ class MapProp:
         """Learn from the last transition of an episode."""
         ending = kernels.TERMINATED if terminated else self._at_limit
         self._check(kernels.end_step(*self._blocks, observation, reward, ending))
+        self._check_parameters()
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that learning has changed, by name: what a checkpoint holds."""
@@ -94,6 +95,27 @@ class MapProp:
             array[...] = state[key]
         orient(self.actor)
         orient(self.critic)
+
+    def _check_parameters(self) -> None:
+        """Stop where a parameter learns no more: nan and inf all end in Adam's second moments."""
+        for name, team in zip(TEAMS, (self.actor, self.critic), strict=True):
+            if np.isfinite(team.v).all():
+                continue
+            place = int(np.flatnonzero(~np.isfinite(team.v))[0])
+            layer = int(np.searchsorted(team.param[1:], place, side="right"))
+            raise RunError(
+                f"diverged at step {int(self.shared.steps[0]) - 1}, the last of an episode: in the "
+                f"{name}, layer {layer}, unit {self._unit_of(team, layer, place)}, the gradient of "
+                f"a weight was {team.v[place]} when squared, with td_error {self.td_error:.6g}. "
+                f"learning.reward_bound, a smaller {name}.alpha or a larger {name}.var helps."
+            )
+
+    @staticmethod
+    def _unit_of(team: Team, layer: int, place: int) -> int:
+        """Index of the unit within its layer that the parameter at a place belongs to."""
+        n_out, n_in = int(team.size[layer]), int(team.size[layer - 1])
+        offset = place - int(team.param[layer])
+        return offset // n_in if offset < n_out * n_in else offset - n_out * n_in
 
     def _check(self, bad: tuple[int, int]) -> None:
         """Stop where a unit has diverged."""

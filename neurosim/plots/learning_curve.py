@@ -18,7 +18,8 @@ def draw(returns: Mapping[str, Sequence[Floats]]) -> Figure:
 
     Parameters
     ----------
-    returns : for each label, the returns (episodes,) of its runs, one array a seed.
+    returns : for each label, the returns (episodes,) of its runs, one array a seed; runs of
+        different length are cut to the shortest.
 
     Returns
     -------
@@ -50,4 +51,4 @@ def draw(returns: Mapping[str, Sequence[Floats]]) -> Figure:
 
 def save(returns: Mapping[str, Sequence[Floats]], path: Path) -> None:
     """Draw into a .png, .pdf or .svg file."""
-    draw(returns).savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    style.save_figure(draw(returns), path)

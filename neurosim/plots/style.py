@@ -4,8 +4,9 @@ from pathlib import Path
 
 import matplotlib
 from cycler import cycler
+from matplotlib.figure import Figure
 
-from neurosim.errors import InputError
+from neurosim.errors import InputError, RunError
 
 # Okabe and Ito's palette
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -31,3 +32,13 @@ def check_figure_path(path: Path) -> None:
     """Raise InputError unless `path` can hold a figure."""
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise InputError(f"-o {path}: a figure is a .png, .pdf or .svg file.")
+    if not path.parent.is_dir():
+        raise InputError(f"-o {path}: there is no folder {path.parent}; make it first.")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure.  Raises RunError where that fails."""
+    try:
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror}.") from error

@@ -43,13 +43,14 @@ class RunLog:
         self._records = records
         self._columns: dict[str, np.ndarray[Any, Any]] = {}
         self._filled = 0
-        self._episode = self._t = 0
+        self._episode = self._t = self._episode_start = 0
         self._first, self._last = 0, 0  # steps [first, last) of this episode are in its window
         self._open = False
 
     def begin_episode(self, episode: int) -> None:
         """Episode `episode`, counted from 1, is about to begin."""
         self._episode, self._t = episode, 0
+        self._episode_start = self.steps
         self._first, self._last = self._window_of(episode)
         self.before_step()
 
@@ -82,7 +83,7 @@ class RunLog:
         elif self._t == self._first:
             self._put_state("before")
             self._open = True
-            self._window_start = self.steps
+            self._window_start = self._episode_start + self._t
 
     def end_episode(self, total: float, terminated: bool, truncated: bool, seed: int) -> None:
         """The episode is over: `total` is its return, `seed` the environment's."""
@@ -91,7 +92,7 @@ class RunLog:
             "length": np.array([self._t], np.int32),
             "terminated": np.array([terminated]),
             "truncated": np.array([truncated]),
-            "first_step": np.array([self.steps - self._t], np.int64),
+            "first_step": np.array([self._episode_start], np.int64),
             "seed": np.array([seed], np.int64),
         }
         for name, value in row.items():
@@ -101,6 +102,21 @@ class RunLog:
         """The last step of the episode has been made, its transition not learned yet."""
         if self._open:
             self._close_window()
+
+    def abandon_window(self) -> None:
+        """End the window that is open, if one is, without the state after it."""
+        if not self._open:
+            return
+        self._writer.annotate(
+            f"{schema.WINDOWS}/{self.windows}",
+            {
+                "first_step": self._window_start,
+                "n_steps": self._t - self._first,
+                "episode": self._episode,
+            },
+        )
+        self.windows += 1
+        self._open = False
 
     def flush(self) -> None:
         """Hand all finished steps to the writer."""
@@ -154,16 +170,7 @@ class RunLog:
 
     def _close_window(self) -> None:
         self._put_state("after")
-        self._writer.annotate(
-            f"{schema.WINDOWS}/{self.windows}",
-            {
-                "first_step": self._window_start,
-                "n_steps": self._t - self._first,
-                "episode": self._episode,
-            },
-        )
-        self.windows += 1
-        self._open = False
+        self.abandon_window()
 
     def _put_state(self, when: str) -> None:
         for name, team in self._teams():

@@ -87,12 +87,11 @@ class Environment:
         """
         if self.discrete:
             return self._first_action + int(output.argmax())
-        return np.clip(self._scale * output + self._offset, self._low, self._high)
+        mapped = np.clip(self._scale * output + self._offset, self._low, self._high)
+        return mapped.astype(self._dtype)
 
     def step(self, action: Any) -> tuple[Floats, float, bool, bool]:
         """Act; returns observation (n_observations,), reward, terminated, truncated."""
-        if not self.discrete:
-            action = action.astype(self._dtype)
         observation, reward, terminated, truncated, _ = self._env.step(action)
         return self._vector(observation), float(reward), bool(terminated), bool(truncated)
 

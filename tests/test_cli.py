@@ -1,0 +1,572 @@
+"""The command line as it is typed: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import xml.etree.ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import neurosim
+from neurosim import cli, spec
+
+Contents = Callable[[Path], dict[str, Any]]
+
+PROGRAM = str(Path(sysconfig.get_path("scripts")) / "neurosim")
+SMALL = ["--set", "actor.units=[8, 4]", "critic.units=[8, 4]"]
+LONG = ["--episodes", "100000"]
+
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Neurosim = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def do(capsys: pytest.CaptureFixture[str]) -> Neurosim:
+    """Run a command in this process.  Any exception but SystemExit would be a traceback."""
+
+    def command(*arguments: object) -> Result:
+        capsys.readouterr()
+        status = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        return Result(status, *capsys.readouterr())
+
+    return command
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start a command as a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        [PROGRAM, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    """Wait for the end of a command; it may take a minute at most."""
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+    assert "Traceback" not in out + err
+    return Result(process.returncode, out, err)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_until_training(*folders: Path) -> None:
+    """Wait until runs are in their first episodes: they have written their first checkpoint."""
+    wait_until(lambda: all((folder / "checkpoint.h5").exists() for folder in folders))
+    time.sleep(0.2)
+
+
+def children(process: subprocess.Popen[str]) -> list[str]:
+    """Ids of the processes that a process has started (Linux)."""
+    lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return " ".join(path.read_text() for path in lists).split()
+
+
+def run_folder(seed: int = 0) -> Path:
+    return Path(f"runs/cartpole/seed-{seed:04d}")
+
+
+# --- run and resume ------------------------------------------------------------------------------
+
+
+def test_run_trains_records_draws_and_summarises(do: Neurosim) -> None:
+    done = do("run", "cartpole", "--episodes", 3, *SMALL)
+    assert done.status == 0
+    with neurosim.open(run_folder()) as run:
+        assert run.complete
+        assert run.seed == 0
+        returns, lengths = run.episodes["return"][:], run.episodes["length"][:]
+    assert returns.size == 3
+    figures = [str(run_folder()), "3", str(lengths.sum())]
+    figures += [f"{x:.2f}" for x in (returns.mean(), returns.mean(), returns.max())]
+    assert " ".join(figures) in " ".join(done.out.split())
+    assert "3/3" in done.err
+    picture = Path("runs/cartpole/learning-curve.png")
+    assert str(picture) in done.out
+    assert_is_figure(picture)
+
+
+def test_run_is_what_the_python_interface_does(do: Neurosim, contents: Contents) -> None:
+    record = ["--record", "episodes=1,3 steps=0:5", "--record", "episodes=2"]
+    settings = ["--set", "actor.N=5", "learning.truncation=zero", "actor.units=[8, 4]"]
+    assert do("run", "cartpole", "--seed", 7, "--episodes", 3, *settings, *record).status == 0
+    model = neurosim.load(
+        "cartpole",
+        {
+            "actor.N": 5,
+            "learning.truncation": "zero",
+            "actor.units": [8, 4],
+            "task.episodes": 3,
+            "record": [
+                {"episodes": [1, 3], "steps": [0, 5]},
+                {"episodes": [2], "steps": "all"},
+            ],
+        },
+    )
+    folder = neurosim.run(model, 7, "python")
+    assert contents(run_folder(7)) == contents(folder)
+
+
+def test_out_names_the_folder_of_all_runs(do: Neurosim, tmp_path: Path) -> None:
+    done = do("run", "published/cartpole", "--episodes", 1, "--out", tmp_path / "a/b", *SMALL)
+    assert done.status == 0
+    assert (tmp_path / "a/b/published/cartpole/seed-0000/run.h5").exists()
+
+
+def test_a_model_file_of_ones_own_is_named_by_its_path(do: Neurosim) -> None:
+    Path("mine.toml").write_text(spec.load("cartpole", {"task.episodes": 2}).text)
+    assert do("run", "mine.toml").status == 0
+    with neurosim.open("runs/mine/seed-0000") as run:
+        assert len(run.episodes) == 2
+
+
+def test_a_run_is_not_overwritten_without_force(do: Neurosim, contents: Contents) -> None:
+    command = ["run", "cartpole", "--quiet", *SMALL, "--episodes"]
+    assert do(*command, 2).status == 0
+    before = contents(run_folder())
+    refused = do(*command, 3)
+    assert refused.status == 2
+    assert f"neurosim resume {run_folder()}" in refused.err
+    assert "--force" in refused.err
+    assert contents(run_folder()) == before
+    assert do(*command, 3, "--force").status == 0
+    with neurosim.open(run_folder()) as run:
+        assert len(run.episodes) == 3
+
+
+def test_one_run_in_the_way_keeps_all_seeds_from_starting(do: Neurosim) -> None:
+    command = ["run", "cartpole", "--episodes", 1, "--quiet", *SMALL]
+    assert do(*command, "--seed", 2).status == 0
+    assert do(*command, "--seeds", "0:4").status == 2
+    assert not run_folder(0).exists()
+
+
+def test_force_does_not_empty_a_folder_that_is_not_a_run(do: Neurosim) -> None:
+    thesis = run_folder() / "thesis.tex"
+    thesis.parent.mkdir(parents=True)
+    thesis.touch()
+    for force in ([], ["--force"]):
+        assert do("run", "cartpole", "--episodes", 1, *SMALL, *force).status == 2
+    assert thesis.exists()
+
+
+def test_seeds_are_runs_of_their_own_whatever_the_workers(do: Neurosim, contents: Contents) -> None:
+    command = ["run", "cartpole", "--episodes", 2, "--seeds", "3:6", *SMALL]
+    one = do(*command)
+    two = do(*command, "--workers", 2, "--out", "two")
+    assert one.status == two.status == 0
+    means = []
+    for seed in (3, 4, 5):
+        assert contents(run_folder(seed)) == contents("two" / run_folder(seed).relative_to("runs"))
+        with neurosim.open(run_folder(seed)) as run:
+            means.append(run.episodes["return"][:].mean())
+    assert not run_folder(0).exists()
+    for done in (one, two):
+        assert f"mean ± std of 3 runs {np.mean(means):.2f} ± {np.std(means):.2f}" in " ".join(
+            done.out.split()
+        )
+
+
+def test_a_run_that_diverges_fails_and_the_other_seeds_are_shown(do: Neurosim) -> None:
+    done = do("run", "cartpole", "--episodes", 2, "--set", "actor.step_size=3", "--seeds", "0:2")
+    assert done.status == 1
+    assert done.err.count("neurosim: diverged at step") == 2
+    assert do("show", run_folder()).status == 0
+    assert "incomplete" in do("show", run_folder()).out
+    assert do("resume", run_folder()).status == 1
+
+
+def test_resuming_a_complete_run_says_so(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 1, "--quiet", *SMALL)
+    done = do("resume", run_folder())
+    assert done.status == 0
+    assert "complete already" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], ["nothing", "neurosim list"]),
+        (["cartpol"], ["Did you mean", "cartpole"]),
+        (["nothing.toml"], ["nothing.toml"]),
+        (["cartpole", "--seed", "-1"], ["seed = -1"]),
+        (["cartpole", "--seed", str(2**63)], ["2**63 - 1"]),
+        (["cartpole", "--seed", "one"], ["--seed", "one"]),
+        (["cartpole", "--seeds", "3:1"], ["--seeds 3:1", "0:10"]),
+        (["cartpole", "--seeds", "4"], ["--seeds 4", "0:10"]),
+        (["cartpole", "--seeds=-1:2"], ["0:10"]),
+        (["cartpole", "--seeds", "a:b"], ["0:10"]),
+        (["cartpole", "--workers", "0"], ["--workers 0"]),
+        (["cartpole", "--episodes", "0"], ["task.episodes = 0"]),
+        (["cartpole", "--episodes", "1.5"], ["--episodes"]),
+        (["cartpole", "--set", "actor.N"], ["KEY=VALUE"]),
+        (["cartpole", "--set", "=3"], ["KEY=VALUE"]),
+        (["cartpole", "--set", "actor.M=3"], ["actor.M: unknown key", "N"]),
+        (["cartpole", "--set", "team.N=3"], ["unknown key", "actor, critic"]),
+        (["cartpole", "--set", "actor.N=many"], ["actor.N = 'many'", "int"]),
+        (["cartpole", "--set", "actor.N=1.5"], ["actor.N = 1.5", "int"]),
+        (["cartpole", "--set", "actor.N=-1"], ["actor.N = -1"]),
+        (["cartpole", "--set", "actor.units=[64"], ["actor.units = '[64'"]),
+        (["cartpole", "--set", "actor.units=[8]"], ["actor.activation", "1"]),
+        (["cartpole", "--set", "learning.truncation=no"], ["'bootstrap', 'zero'"]),
+        (["cartpole", "--set", "task.id=Nowhere-v0"], ["task.id = 'Nowhere-v0'"]),
+        (["cartpole", "--set", "task.id=Cartpole-v1"], ["CartPole-v1"]),
+        (["cartpole", "--set", "task.id=Pendulum-v1"], ['actor.output = "gaussian"']),
+        (["cartpole", "--set", "task.id=FrozenLake-v1"], ["task.one_hot = true"]),
+        (["cartpole", "--set", "task.options={gravity_of=3}"], ["gravity_of"]),
+        (["cartpole", "--record", "everything"], ['--record "everything"', "steps=0:5"]),
+        (["cartpole", "--record", "episodes=1:5"], ["episodes=1,50,100"]),
+        (["cartpole", "--record", "episodes=1 steps=x"], ["steps=0:5"]),
+        (["cartpole", "--record", "episodes=0"], ["record[0].episodes[0] = 0"]),
+        (["cartpole", "--record", "steps=5"], ["record[0].steps"]),
+        (["cartpole", "--record", "steps=5:5"], ["record[0].steps"]),
+        (["cartpole", "--nothing"], ["--nothing"]),
+        ([], ["MODEL"]),
+    ],
+    ids=" ".join,
+)
+def test_wrong_input_is_named_with_its_remedy_and_nothing_is_written(
+    do: Neurosim, arguments: list[str], words: list[str]
+) -> None:
+    done = do("run", *arguments)
+    assert done.status == 2
+    message = re.sub(r"[\s│]+", " ", done.err)
+    for word in words:
+        assert word in message
+    assert not Path("runs").exists()
+
+
+def test_an_out_that_cannot_be_made_is_reported(do: Neurosim) -> None:
+    Path("file").touch()
+    done = do("run", "cartpole", "--episodes", 1, "--quiet", "--out", "file/runs", *SMALL)
+    assert done.status in (1, 2)
+    assert "file/runs" in done.err
+
+
+# --- list, show, plot ----------------------------------------------------------------------------
+
+
+def test_list_names_the_models_and_the_runs(do: Neurosim) -> None:
+    done = do("list")
+    assert done.status == 0
+    for name in ("acrobot", "cartpole", "lunarlander", "mountaincar"):
+        for model in (name, f"published/{name}"):
+            assert re.search(rf"^ *{model} +{spec.load(model).spec.description}", done.out, re.M)
+    assert "seed-" not in done.out
+    do("run", "cartpole", "--episodes", 2, "--quiet", *SMALL)
+    do("run", "cartpole", "--seed", 1, "--set", "actor.step_size=3", "--quiet")
+    damaged = run_folder(2)
+    damaged.mkdir()
+    (damaged / "provenance.json").write_text("{}")
+    done = do("list")
+    assert done.status == 0
+    assert re.search(rf"{run_folder(0)} +2 +complete", done.out)
+    assert re.search(rf"{run_folder(1)} +0 +can be resumed", done.out)
+    assert re.search(rf"{run_folder(2)} ", done.out)
+    assert "seed-" not in do("list", "--runs", "elsewhere").out
+
+
+def test_show_prints_a_model_file_as_it_is_or_a_run(do: Neurosim) -> None:
+    assert do("show", "published/acrobot").out == spec.load("published/acrobot").text
+    do("run", "cartpole", "--episodes", 2, "--quiet", "--seeds", "0:2", *SMALL)
+    for what in (run_folder(), run_folder() / "run.h5"):
+        done = do("show", what)
+        assert done.status == 0
+        assert str(what) in done.out
+    everything = do("show", "runs").out
+    assert str(run_folder(0)) in everything
+    assert str(run_folder(1)) in everything
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "nothing"],
+        ["show", "nothing.h5"],
+        ["resume", "nothing"],
+        ["resume", "."],
+        ["plot", "learning-curve", "nothing", "-o", "a.png"],
+        ["plot", "learning-curve", "-o", "a.png"],
+        ["plot", "a-thing", ".", "-o", "a.png"],
+        ["plot", "learning-curve", "."],
+        ["swim"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_there_is_wrong_input(do: Neurosim, arguments: list[str]) -> None:
+    done = do(*arguments)
+    assert done.status == 2
+    assert done.err.strip()
+    assert not list(Path().iterdir())
+
+
+def test_a_damaged_run_file_is_wrong_input(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 1, "--quiet", *SMALL)
+    file = run_folder() / "run.h5"
+    file.write_bytes(file.read_bytes()[:1000])
+    for command in (["show", file], ["plot", "learning-curve", file, "-o", "a.png"]):
+        done = do(*command)
+        assert done.status == 2
+        assert "damaged" in done.err
+    (run_folder() / "provenance.json").write_text("{")
+    assert do("resume", run_folder()).status == 2
+
+
+def assert_is_figure(path: Path) -> None:
+    """A picture that has something drawn in it, or a whole document."""
+    data = path.read_bytes()
+    if path.suffix == ".png":
+        assert data.startswith(b"\x89PNG\r\n\x1a\n")
+        pixels = imread(path)
+        assert min(pixels.shape[:2]) > 200
+        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10
+    elif path.suffix == ".pdf":
+        assert data.startswith(b"%PDF-")
+        assert data.rstrip().endswith(b"%%EOF")
+    else:
+        assert xml.etree.ElementTree.fromstring(data).tag.endswith("svg")
+
+
+def test_plot_draws_runs_of_several_models_into_any_kind_of_file(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 2, "--quiet", "--seeds", "0:2", *SMALL)
+    do("run", "published/cartpole", "--episodes", 3, "--quiet", *SMALL)
+    runs = ["runs/cartpole", "runs/published/cartpole/seed-0000"]
+    for name in ("curve.png", "curve.pdf", "curve.svg"):
+        done = do("plot", "learning-curve", *runs, "-o", name)
+        assert done == (0, f"{name}\n", "")
+        assert_is_figure(Path(name))
+
+
+@pytest.mark.parametrize("name", ["curve.gif", "curve", "png"])
+def test_a_figure_of_another_kind_is_refused(do: Neurosim, name: str) -> None:
+    do("run", "cartpole", "--episodes", 1, "--quiet", *SMALL)
+    done = do("plot", "learning-curve", "runs", "-o", name)
+    assert done.status == 2
+    assert ".png, .pdf or .svg" in done.err
+    assert not Path(name).exists()
+
+
+def test_a_figure_that_cannot_be_written_is_reported(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 1, "--quiet", *SMALL)
+    done = do("plot", "learning-curve", "runs", "-o", "missing/curve.png")
+    assert done.status in (1, 2)
+    assert "missing/curve.png" in done.err
+
+
+def test_a_run_without_an_episode_is_not_drawn(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 1, "--set", "actor.step_size=3", "--quiet")
+    done = do("plot", "learning-curve", "runs", "-o", "curve.png")
+    assert done.status == 2
+    assert str(run_folder()) in done.err
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_ends_a_run_with_130_and_it_resumes_to_the_same_bits(
+    do: Neurosim, contents: Contents
+) -> None:
+    process = start("run", "cartpole", "--episodes", "150")
+    wait_until_training(run_folder())
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.status == 130
+    assert f"neurosim resume {run_folder()}" in done.err
+    with neurosim.open(run_folder()) as run:
+        assert not run.complete
+        assert 0 < len(run.episodes) < 150
+    assert do("resume", run_folder()).status == 0
+    assert do("run", "cartpole", "--episodes", "150", "--out", "alone").status == 0
+    assert contents(run_folder()) == contents(Path("alone/cartpole/seed-0000"))
+
+
+def test_ctrl_c_reaches_both_workers_and_their_runs_can_be_resumed() -> None:
+    process = start("run", "cartpole", "--seeds", "0:2", "--workers", "2", *LONG)
+    wait_until_training(run_folder(0), run_folder(1))
+    os.killpg(process.pid, signal.SIGINT)
+    done = finish(process)
+    assert done.status == 130
+    for seed in (0, 1):
+        assert f"neurosim resume {run_folder(seed)}" in done.err
+        with neurosim.open(run_folder(seed)) as run:
+            assert not run.complete
+            assert len(run.episodes) > 0
+
+
+@pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="needs /proc")
+def test_ctrl_c_while_the_workers_start_ends_without_a_traceback() -> None:
+    process = start("run", "cartpole", "--seeds", "0:2", "--workers", "2", *LONG)
+    wait_until(lambda: len(children(process)) >= 4)  # two workers and the two that serve them
+    os.killpg(process.pid, signal.SIGINT)
+    assert finish(process).status == 130
+
+
+def test_ctrl_c_keeps_the_other_seeds_from_starting() -> None:
+    process = start("run", "cartpole", "--seeds", "0:5", "--workers", "2", "--episodes", "300")
+    wait_until_training(run_folder(0), run_folder(1))
+    os.killpg(process.pid, signal.SIGINT)
+    assert finish(process).status == 130
+    assert sorted(Path("runs/cartpole").glob("seed-*")) == [run_folder(0), run_folder(1)]
+
+
+def test_an_interrupt_of_the_main_process_alone_does_not_pass_for_success() -> None:
+    process = start("run", "cartpole", "--seeds", "0:5", "--workers", "2", "--episodes", "100")
+    wait_until_training(run_folder(0), run_folder(1))
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert not run_folder(4).exists()
+    assert done.status == 130
+
+
+def test_ctrl_c_twice_ends_a_run_within_its_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An episode that never ends."""
+    Path("endless.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import PendulumEnv\n"
+        "gymnasium.register('Endless-v0', PendulumEnv)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()), prepend=os.pathsep)
+    process = start("run", "mountaincar", "--set", "task.id=endless:Endless-v0")
+    wait_until_training(Path("runs/mountaincar/seed-0000"))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.status == 130
+    assert "neurosim resume" in done.err
+
+
+# --- the terminal --------------------------------------------------------------------------------
+
+
+def on_a_terminal(*arguments: str) -> tuple[int, str]:
+    """Exit status of a command, and what it wrote to its terminal."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    process = subprocess.Popen(
+        [PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            data = os.read(ours, 65536)
+        except OSError:  # how Linux reports the end of a terminal
+            break
+        if not data:
+            break
+        written += data
+    os.close(ours)
+    return process.wait(timeout=60), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
+
+
+def test_a_terminal_shows_the_running_return_and_the_time_left() -> None:
+    status, text = on_a_terminal("run", "cartpole", "--episodes", "60")
+    assert status == 0
+    shown = re.findall(
+        r"cartpole seed 0 .*? (\d+)/60 +return (-?\d+\.\d) +(\d:\d\d:\d\d|-:--:--)", text
+    )
+    assert shown
+    assert any(int(episode) < 60 for episode, _, _ in shown)
+    with neurosim.open(run_folder()) as run:
+        returns = run.episodes["return"][:]
+    for episode, running, _ in shown:
+        if int(episode):
+            assert float(running) == pytest.approx(returns[: int(episode)].mean(), abs=0.051)
+    assert "Traceback" not in text
+
+
+def test_quiet_shows_no_progress(do: Neurosim) -> None:
+    status, text = on_a_terminal("run", "cartpole", "--episodes", "5", "--quiet", *SMALL)
+    assert status == 0
+    assert "/5" not in text
+    assert "━" not in text
+    assert do("run", "cartpole", "--episodes", 5, "--force", "--quiet", *SMALL).err == ""
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    process = start("show", "cartpole")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.wait(timeout=60)
+    process.stderr.close()
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+def test_every_command_has_a_help(do: Neurosim) -> None:
+    done = do("--help")
+    assert done.status == 0
+    for command in ("run", "resume", "list", "show", "plot"):
+        assert re.search(rf"\b{command}\b", done.out)
+        own = do(command, "--help")
+        assert own.status == 0
+        assert f"neurosim {command}" in own.out
+    for option in ("--seed", "--seeds", "--set", "--record", "--workers", "--force", "--quiet"):
+        assert option in do("run", "--help").out
+
+
+HEAVY = "{'numba', 'gymnasium', 'h5py', 'matplotlib', 'numpy'}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import neurosim",
+        "from neurosim.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from neurosim.cli import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass",
+    ],
+    ids=["import", "help", "run help"],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
+    code = f"import sys\n{code}\nprint(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "[]\n"
