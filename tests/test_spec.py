@@ -682,7 +682,9 @@ def test_the_environment_gets_actions_of_its_own_type_and_gives_plain_numbers(ro
     environment = Environment(Task(id=room, episodes=1, options=options), "gaussian")
     observation = environment.reset(0)
     assert observation.dtype == np.float64
-    observation, reward, terminated, truncated = environment.step(np.array([0.5, -0.5]))
+    observation, reward, terminated, truncated = environment.step(
+        environment.action(np.array([0.5, -0.5]))
+    )
     assert observation.dtype == np.float64
     assert type(reward) is float
     assert (terminated, truncated) == (True, False)
