@@ -100,10 +100,9 @@ def list_models(runs: Folder = Path("runs")) -> None:
     for name in spec.names():
         models.add_row(name, spec.load(name).spec.description)
     Console().print(models)
-    folders = _run_folders(runs) if runs.is_dir() else []
-    if folders:
+    if runs.is_dir() and any(runs.rglob("provenance.json")):
         table = Table("run", "episodes", "state", box=None, header_style="bold")
-        for folder in folders:
+        for folder in _run_folders(runs):
             try:
                 with record.open_run(folder) as opened:
                     state = "complete" if opened.complete else "can be resumed"
@@ -189,6 +188,8 @@ def _window(text: str) -> dict[str, Any]:
     """The [[record]] table for "episodes=1,50,100 steps=0:5"; either may be left out for all."""
     window: dict[str, Any] = {"episodes": "all", "steps": "all"}
     try:
+        if not text.split():
+            raise ValueError
         for part in text.split():
             key, _, value = part.partition("=")
             if key not in window or not value:
@@ -252,7 +253,10 @@ def _run_folders(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{path}: there is no such run. `neurosim list` names the runs.")
-    return sorted(found.parent for found in path.rglob("provenance.json"))
+    folders = sorted(found.parent for found in path.rglob("provenance.json"))
+    if not folders:
+        raise InputError(f"{path} holds no runs. `neurosim list` names the runs.")
+    return folders
 
 
 def _returns(folders: Sequence[Path]) -> dict[str, list[Any]]:

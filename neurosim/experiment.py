@@ -41,7 +41,7 @@ class Episode(NamedTuple):
     length: int  # steps
 
 
-OnEpisode = Callable[[Episode], None]
+OnEpisode = Callable[[Episode], bool | None]  # True: stop the run, it can be resumed
 
 
 def run(
@@ -60,7 +60,7 @@ def run(
     seed : seed of everything random in the run, in [0, 2**63).
     out : folder of all runs; this one goes to ``out/<model>/seed-<seed>``.
     force : replace a run that is there already.
-    on_episode : called after each episode.
+    on_episode : called after each episode; where it returns True the run stops, as by Ctrl-C.
 
     Returns
     -------
@@ -206,8 +206,8 @@ def _train(
             while done < spec.task.episodes and not stopped:
                 episode = _run_episode(done + 1, agent, environment, log, seed)
                 done += 1
-                if on_episode:
-                    on_episode(episode)
+                if on_episode and on_episode(episode):
+                    stopped.append(signal.SIGINT)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
                     checkpoint()
                     saved = time.monotonic()

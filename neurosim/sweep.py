@@ -68,17 +68,19 @@ def run_all(
         episodes, stop = manager.Queue(), manager.Event()
         with manager, pool:
             futures = [
-                pool.submit(_carry_out, job, partial(_report, episodes, index), stop)
+                pool.submit(_carry_out, job, partial(_report, episodes, index, stop), stop)
                 for index, job in enumerate(jobs)
             ]
             _block_interrupts(False)
             while not all(future.done() for future in futures):
-                _hand_on(episodes, on_episode)
+                with suppress(queue.Empty):
+                    on_episode(*episodes.get(timeout=0.1))
                 if stopped and not stop.is_set():
                     stop.set()
                     for future in futures:
                         future.cancel()
-            _hand_on(episodes, on_episode)
+            while not episodes.empty():
+                on_episode(*episodes.get())
             return Outcome(_result(future) for future in futures)
 
 
@@ -111,8 +113,10 @@ def _result(future: Future[Path | NeurosimError]) -> Path | NeurosimError:
         )
 
 
-def _report(episodes: Any, index: int, episode: Episode) -> None:
+def _report(episodes: Any, index: int, stop: Event, episode: Episode) -> bool:
+    """Pass on an episode; the run is to stop where this returns True."""
     episodes.put((index, episode))
+    return stop.is_set()
 
 
 def _block_interrupts(block: bool) -> None:
@@ -125,10 +129,3 @@ def _ignore_interrupts() -> None:
     """Begin a worker.  It heeds Ctrl-C only during a run, which then ends in good order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _block_interrupts(False)
-
-
-def _hand_on(episodes: Any, on_episode: Callable[[int, Episode], None]) -> None:
-    """Hand on what has come in, until nothing comes for a moment."""
-    with suppress(queue.Empty):
-        while True:
-            on_episode(*episodes.get(timeout=0.1))

@@ -457,7 +457,6 @@ def chatter(*, on_episode: Any = None) -> Path:
     return Path()
 
 
-@pytest.mark.xfail(strict=True, reason="it is noticed when no episode has come for 0.1 s")
 def test_an_interrupt_is_heeded_while_episodes_come_in() -> None:
     """It reaches this process alone, so the jobs that have begun are carried out."""
     interrupted = []
