@@ -24,6 +24,7 @@ def run(
     seed: int = 0,
     seeds: Annotated[str | None, arg(metavar="FIRST:LAST+1")] = None,
     episodes: int | None = None,
+    mode: Literal["synchronous", "asynchronous"] | None = None,
     out: Folder = Path("runs"),
     set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
     record: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="WINDOW")]] = (),
@@ -38,6 +39,7 @@ def run(
         seed: Seed of the run.
         seeds: Several runs: 0:10 means the ten seeds 0 to 9.
         episodes: Shorthand for --set task.episodes=...
+        mode: Run in this mode: asynchronous, by [timing] or its defaults; synchronous, Algorithm 2.
         out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
         set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
         record: Steps to record in full detail, such as "episodes=1,50,100 steps=0:5".
@@ -52,7 +54,7 @@ def run(
         overrides["task.episodes"] = episodes
     if record:
         overrides["record"] = [_window(text) for text in record]
-    loaded = spec.load(model, overrides)
+    loaded = spec.load(model, overrides, mode)
     chosen = _seeds(seed, seeds)
     for each in chosen:
         experiment.check_before_run(loaded, each, out, force=force).close()

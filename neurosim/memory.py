@@ -64,6 +64,110 @@ class Team(NamedTuple):
     bias_correction_until: float  # number of the first update without bias correction
 
 
+class Wiring(NamedTuple):
+    """Clocks, delays, losses and feedback of a team whose units are agents of their own.
+
+    Unit arrays are those of `Team`, state included.  Times are integers, TICKS to a mean period.
+    Fixed during a run; `timing` makes them from a model's settings.
+    """
+
+    # units
+    layer: Integers  # (U,) the unit's layer
+    agent: Integers  # (U,) 1 where the unit has a clock; 0 for the state and later outcomes
+    period: Integers  # (U,) between the ticks of a periodic clock, 0: it never ticks
+    phase: Integers  # (U,) first tick of a periodic clock
+    lag: Integers  # (U,) from a tick time to its error tick
+    delay: Integers  # (2U,) of the packets that the unit sends, values first
+    broadcast_delay: Integers  # (U,) of the td_error on its way to the unit
+    synapse_delay: Integers  # (2P,) or (0,) what a synapse adds; in the order of w, then of wt
+    interval: Floats  # (U,) mean interval of a Poisson clock
+    loss: Floats  # (2U,) probability that a packet sent by the unit is lost, values first
+    broadcast_loss: Floats  # (U,) probability that a td_error does not reach the unit
+    least_change: Floats  # (2U,) of a payload that is sent, values first
+    # settings
+    poisson: bool  # whether clocks are Poisson, or periodic
+    errors_from: int  # first layer with error ticks
+    window: int  # length of the relaxation window
+    duration: int  # from T to the next observation: all has landed by then
+    packet_delay: int  # largest delay that a packet adds
+    in_order: bool  # whether packets of a layer arrive in the order they were sent
+    newest: bool  # whether a packet that was overtaken is discarded
+    per_synapse: bool  # whether each synapse has a slot of its own
+    loss_per_synapse: bool
+    timer: int  # layer l samples at (l - 1) * timer at the latest; -1: dataflow
+    feedback: int  # code, see kernels.engine
+    silent: bool  # error 0 before the first value tick
+    trace_after: int  # the trace is what it was at this own error tick; 0: at the window's end
+    jitter: float  # of periodic clocks, in periods
+    quantum: float  # 2**(53 - bits) + 1 for payloads of so many bits; 0: payloads as they are
+    keep: float  # 1 - feedback_decay
+
+
+class Mail(NamedTuple):
+    """Mailboxes, clocks, packets on their way and counters of a team's agents.
+
+    Projection l leads from layer l up to layer l + 1, its errors down again; a lane is a
+    projection and a direction, values first: lane l, and lane L+1+l.
+    """
+
+    # of a unit as a sender
+    sent: Integers  # (2U,) packets handed over in this pass, values first
+    last: Floats  # (2U,) payload of the last one
+    # slots that all receivers of a unit share
+    heard: Floats  # (2U,) payload that arrived last, values first; the state's: the observation
+    heard_time: Integers  # (2U,) when they were sent, values first
+    heard_number: Integers  # (2U,) their numbers, -1: none of this pass
+    sent_sum: Integers  # (2(L+1),) by lane, sum of heard_time
+    fresh: Integers  # (2(L+1),) by lane, senders heard in this pass
+    version: Integers  # (L+1,) by layer below, values that have arrived
+    # slots of each synapse; P' = 2P where there are such, values first, in the order of w and wt
+    slot: Floats  # (P',)
+    slot_time: Integers  # (P',) when it was sent
+    taken: Integers  # (P',) packets of this pass taken from the wire
+    slot_number: Integers  # (P',) number of the packet held, -1: none of this pass
+    slot_sum: Integers  # (2U,) sum of slot_time of each receiver, values first
+    slot_fresh: Integers  # (2U,) senders heard in this pass
+    # of a unit as a receiver
+    moves: Integers  # (U,) value ticks made in this pass
+    error_ticks: Integers  # (U,)
+    updates: Integers  # (U,) Adam updates made
+    seen: Integers  # (U,) version of the mailbox that mu is of; -1: none
+    ready: Integers  # (U,) time at which the unit samples
+    tagged_g: Floats  # (U,) last error packet at the trace_after-th error tick
+    tagged_x: Floats  # (P,) or (0,) the mailbox then, in the order of w
+    tagged_h: Floats  # (U,) the last value sent
+    tagged_g_above: Floats  # (P,) or (0,) the errors in the mailbox, in the order of wt
+    zt: Floats  # (P,) or (0,) traces of the feedback weights, in the order of wt
+    mt: Floats  # (P,) or (0,) Adam's moments
+    vt: Floats  # (P,) or (0,)
+    # this pass
+    ticks: Integers  # (E,) events, see kernels.clock
+    scratch: Integers  # (E,)
+    digits: Integers  # (2**11,) for sorting them
+    intervals: Floats  # (32,)
+    start: Integers  # (2U,) of each sender's packets, values first
+    wired: Integers  # (2U,) per synapse: how many each sender has put on the wire
+    head: Integers  # (2(L+1),) by lane, first packet that has not arrived
+    tail: Integers  # (2(L+1),) by lane, end of the packets sent
+    packets: Integers  # (4 E',) arrival, sending time, unit << 20 | number, id
+    payloads: Floats  # (E',)
+    queue: Integers  # (E',) heap of packets where they do not arrive in order
+    clock: Integers  # (5,) observation, T, window's end, events of this pass, packets of the run
+    counts: Integers  # (C,) see kernels.traffic
+
+
+class Log(NamedTuple):
+    """Rows of what happened in a step; without room for any, nothing is written down."""
+
+    time: Integers  # (R,)
+    unit: Integers  # (R,)
+    kind: Integers  # (R,)
+    source: Integers  # (R,)
+    packet: Integers  # (R,)
+    value: Floats  # (R,)
+    count: Integers  # type: ignore[assignment]  # (1,) rows so far
+
+
 class Shared(NamedTuple):
     """What the two teams of an agent share: the broadcast scalar and the counters behind it."""
 

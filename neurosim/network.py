@@ -65,7 +65,7 @@ def build_team(
     first = reading.aligned(before + reading.UNIT_ARRAYS * per_unit)
     block = Block(
         np.zeros(reading.INTEGERS + 4 * layers, np.int64),
-        _zeros(first + reading.PARAMETER_ARRAYS * per_parameter),
+        aligned_zeros(first + reading.PARAMETER_ARRAYS * per_parameter),
     )
     block.integers[list(header)] = list(header.values())
     block.floats[list(settings)] = list(settings.values())
@@ -93,7 +93,7 @@ def read_shared(block: Block) -> Shared:
     return shared
 
 
-def _zeros(length: int) -> Floats:
+def aligned_zeros(length: int) -> Floats:
     """Zeros that begin at a multiple of 64 bytes."""
     room = np.zeros(length + 8)
     start = -(room.ctypes.data // 8) % 8

@@ -1,20 +1,22 @@
 """Model files: TOML text to validated, frozen structs.
 
-A model file is complete and flat; every key stands in it under the paper's symbol.  Whatever is
-wrong in one is reported at once, with the path of the key, the value and the remedy.
+A model file is complete and flat; every key stands in it under the paper's symbol.  A section
+[timing], whose keys have defaults, makes a model asynchronous.  Whatever is wrong in a model is
+reported at once, with the path of the key, the value and the remedy.
 """
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 import tomlkit
 from msgspec import Meta, Struct
+from tomlkit.items import InlineTable
 
 from neurosim.errors import InputError
 
@@ -25,7 +27,15 @@ Positive = Annotated[float, Meta(gt=0, le=1e300)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e300)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Limit = Annotated[float, Meta(gt=0)]  # inf: no limit
+Duration = Annotated[float, Meta(ge=0, le=1e9)]  # periods; their sums fit 64 bits
+Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a unit of time
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
+Mode = Literal["synchronous", "asynchronous"]
+TEAMS = ("actor", "critic")
+MAX_TICKS = 2**18  # of a unit in one window
+MIN_RATE = 1e-9  # the lowest but 0, which never ticks: its period is the longest duration
+
+S = TypeVar("S", bound=Struct)
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,6 +102,49 @@ class Critic(TeamSpec, frozen=True):
     T = None
 
 
+class TeamTiming(_Section, frozen=True):
+    """When the units of a team act, and what becomes of their packets (docs/asynchronous.md).
+
+    Durations are in periods.  The defaults together are the lock-step limit.  A list goes layer by
+    layer from the first hidden one up, or, of packets, projection by projection.
+    """
+
+    clock: Literal["synchronous", "periodic", "poisson"] = "synchronous"
+    rate: Rate | list[Rate | list[Rate]] = 1.0  # mean ticks a period; of all, layers or units
+    rate_spread: Annotated[float, Meta(ge=0, le=3)] = 0.0  # log-normal, of each unit's rate
+    phase: Annotated[float, Meta(gt=0, le=1)] | Literal["random"] | None = None  # None: random
+    jitter: Annotated[float, Meta(ge=0, lt=0.5)] = 0.0  # of each tick, in periods of the unit
+    error_clock: Literal["antiphase", "with_value"] = "antiphase"
+    window: Duration | None = None  # of relaxation; None: N of the team
+    delay: Duration | list[Duration] = 0.25  # of packets; of all or of each projection
+    error_delay: Duration | list[Duration] | None = None  # of error packets; None: delay
+    unit_delay: Duration = 0.0  # at most, of a unit's own on all its packets
+    packet_delay: Duration = 0.0  # at most, of each packet's own
+    synapse_delay: Duration = 0.0  # at most, of each synapse's own
+    reorder: Literal["latest_arrival", "newest"] = "latest_arrival"  # which packet a slot keeps
+    loss: Fraction | list[Fraction] = 0.0  # probability; of all or of each projection
+    error_loss: Fraction | list[Fraction] | None = None  # of error packets; None: loss
+    loss_per: Literal["packet", "synapse"] = "packet"
+    sampling: Literal["dataflow", "timer"] = "dataflow"  # when a unit samples
+    sampling_timer: Duration | None = None  # for each layer above the first one
+    send_on_delta: NotNegative = 0.0  # least change that is sent, in standard deviations
+    quantize: Annotated[int, Meta(ge=0, le=52)] = 0  # significant bits of payloads; 0: all
+    feedback: Literal["symmetric", "kolen_pollack", "sign_symmetric", "random"] = "symmetric"
+    feedback_alignment: Fraction = 1.0  # of initial feedback weights with the transposed ones
+    feedback_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of weights, at each update
+    broadcast_delay: Duration | list[Duration | list[Duration]] = 0.0  # of all, layers or units
+    broadcast_loss: Fraction | list[Fraction | list[Fraction]] = 0.0  # probability, likewise
+    silent_until_first_tick: bool = False  # a hidden unit's error is 0 until its first value tick
+    trace_after: Index = 0  # error tick whose g the trace takes; 0: the window's end
+
+
+class Timing(TeamTiming, frozen=True):
+    """The asynchronous mode: settings of both teams, then the keys that are set for one."""
+
+    actor: dict[str, Any] = {}
+    critic: dict[str, Any] = {}
+
+
 class Record(_Section, frozen=True):
     """A window: the steps of the episodes that are recorded in full detail."""
 
@@ -108,6 +161,7 @@ class Spec(_Section, frozen=True):
     actor: Actor
     critic: Critic
     adam: Adam
+    timing: Timing | None = None  # None: synchronous
     record: list[Record] = []
 
 
@@ -118,43 +172,62 @@ class Model(NamedTuple):
     text: str  # TOML, overrides included
     spec: Spec
 
+    @property
+    def mode(self) -> Mode:
+        return "synchronous" if self.spec.timing is None else "asynchronous"
+
     def __repr__(self) -> str:
         return f"<Model {self.name}: {self.spec.description}>"
 
 
-def load(model: str | Path, overrides: Mapping[str, Any] | None = None) -> Model:
+def load(
+    model: str | Path, overrides: Mapping[str, Any] | None = None, mode: Mode | None = None
+) -> Model:
     """Read a model by name (see `names`) or path, with some keys set to other values.
 
     Parameters
     ----------
     model : name such as "cartpole" or "published/cartpole", or the path of a TOML file.
     overrides : values by dotted key, such as {"actor.N": 40}; None removes the key.
+    mode : "synchronous" leaves the section [timing] out, "asynchronous" adds an empty one where
+        there is none; None takes the model as it is.
 
     Raises
     ------
     InputError : no such model, or something in it is not valid.
     """
     name, text = _find(model)
-    return parse(text, name, overrides or {})
+    return parse(text, name, overrides, mode)
 
 
-def parse(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:
+def parse(
+    text: str,
+    name: str,
+    overrides: Mapping[str, Any] | None = None,
+    mode: Mode | None = None,
+) -> Model:
     """A model from its TOML text.  Raises InputError."""
     try:
         document = tomlkit.parse(text)
     except tomlkit.exceptions.TOMLKitError as error:
         raise InputError(f"{name}: not valid TOML: {error}.") from None
-    for key, value in (overrides or {}).items():
+    overrides = overrides or {}
+    _set_mode(document, name, overrides, mode)
+    for key, value in overrides.items():
         _override(document, name, key, value)
     text = tomlkit.dumps(document)
-    content = tomllib.loads(text)
-    try:
-        spec = msgspec.convert(content, Spec)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{name}: {_explain(str(error), content)}") from None
+    spec = _converted(tomllib.loads(text), Spec, name)
+    if spec.timing is not None:
+        for team in TEAMS:
+            _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
     for path, problem in _inconsistencies(spec):
         raise InputError(f"{name}: {path}: {problem}")
     return Model(name, text, spec)
+
+
+def timing_of(spec: Spec, team: str) -> Timing:
+    """The timing of one team, "actor" or "critic"; the lock-step limit if the model has none."""
+    return msgspec.convert(_merged(spec.timing or Timing(), team), Timing)
 
 
 def names() -> list[str]:
@@ -188,32 +261,69 @@ def _find(model: str | Path) -> tuple[str, str]:
     )
 
 
+def _set_mode(document: Any, name: str, overrides: Mapping[str, Any], mode: Mode | None) -> None:
+    if mode not in (None, *get_args(Mode)):
+        raise InputError(
+            f"mode = {mode!r}: one of {', '.join(map(repr, get_args(Mode)))}, or None."
+        )
+    if mode == "asynchronous" and "timing" not in document:
+        document["timing"] = tomlkit.table()
+    if mode == "synchronous":
+        document.pop("timing", None)
+        for key in overrides:
+            if key.partition(".")[0] == "timing":
+                raise InputError(
+                    f"{name}: {key}: set but mode is synchronous; "
+                    "leave it out or use --mode asynchronous."
+                )
+
+
 def _override(document: Any, name: str, key: str, value: Any) -> None:
     *sections, last = key.split(".")
     table = document
     for section in sections:
-        table = table.setdefault(section, tomlkit.table())
+        if value is None and section not in table:
+            return  # nothing to remove
+        inline = isinstance(table, InlineTable)
+        new = tomlkit.inline_table() if inline else tomlkit.table()
+        table = table.setdefault(section, new)
         if not isinstance(table, dict):
             raise InputError(f"{name}: {key}: {section!r} is a value and has no keys.")
     if value is None:
         table.pop(last, None)
         return
     table[last] = value
-    if hasattr(table[last], "comment"):
+    if hasattr(table[last], "comment") and not isinstance(table, InlineTable):
         table[last].comment("set for this run")
 
 
-def _explain(message: str, content: dict[str, Any]) -> str:
+def _merged(timing: Timing, team: str) -> dict[str, Any]:
+    """The settings of both teams, and over them those of one."""
+    shared = {key: getattr(timing, key) for key in TeamTiming.__struct_fields__}
+    own: dict[str, Any] = getattr(timing, team)
+    return shared | own
+
+
+def _converted(content: dict[str, Any], kind: type[S], name: str, prefix: str = "") -> S:
+    """The struct that a table is; `prefix` is the path of the table in the model."""
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{name}: {prefix}{_explain(str(error), content, kind)}") from None
+
+
+def _explain(message: str, content: dict[str, Any], kind: type[Struct]) -> str:
     """msgspec's message with the key first, then what is wrong, the value and the remedy."""
     problem, _, place = message.partition(" - at `$")
     path = place.rstrip("`").lstrip(".")
     parts = re.findall(r"[^.\[\]]+", path)
     if match := re.search(r"(missing required|unknown) field `(.*)`", problem):
-        kind, key = match.groups()
+        fault, key = match.groups()
         full = f"{path}.{key}".lstrip(".")
-        if kind == "missing required":
+        if fault == "missing required":
             return f"{full}: missing; a model file is complete, so add it."
-        known = [field.encode_name for field in msgspec.structs.fields(_type_at(parts))]
+        section = _section(_type_at(parts, kind))
+        known = [field.encode_name for field in msgspec.structs.fields(section)]
         close = difflib.get_close_matches(key, known, 1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         return f"{full}: unknown key. {hint}Keys here are {', '.join(known)}."
@@ -221,22 +331,28 @@ def _explain(message: str, content: dict[str, Any]) -> str:
     for part in parts:
         value = value[int(part)] if isinstance(value, list) else value[part]
     if problem.startswith("Invalid enum value"):
-        problem = f"one of {', '.join(map(repr, _choices(_type_at(parts))))} is needed"
-    problem = problem.replace("`", "").replace("object", "section").replace("array", "list")
+        problem = f"one of {', '.join(map(repr, _choices(_type_at(parts, kind))))} is needed"
+    problem = (
+        problem.replace("`", "")
+        .replace(" | null", "")
+        .replace("object", "section")
+        .replace("array", "list")
+    )
     return f"{path} = {value!r}: {problem[0].lower()}{problem[1:]}."
 
 
-def _type_at(parts: list[str]) -> Any:
+def _type_at(parts: list[str], kind: Any) -> Any:
     """The declared type of the key at a path; entries of a list have the list's."""
-    kind: Any = Spec
     for part in parts:
-        if part.isdigit():
-            continue
-        if get_origin(kind) is list:
-            (kind,) = get_args(kind)
-        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-        kind = fields[part]
-    return get_args(kind)[0] if parts and parts[-1].isdigit() else kind
+        if not part.isdigit():
+            fields = {f.encode_name: f.type for f in msgspec.structs.fields(_section(kind))}
+            kind = fields[part]
+    return kind
+
+
+def _section(kind: Any) -> Any:
+    """The section in a type such as list[Record] or Timing | None."""
+    return _section(get_args(kind)[0]) if get_args(kind) else kind
 
 
 def _choices(kind: Any) -> list[str]:
@@ -274,4 +390,83 @@ def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
             found.append((f"record[{index}].steps", problem))
+    if spec.timing is not None:
+        if spec.learning.stale_first_mean:
+            problem = (
+                "true is a habit of the synchronous mode; set it to false, or leave out [timing]."
+            )
+            found.append(("learning.stale_first_mean", problem))
+        found += [each for name in TEAMS for each in _timing_inconsistencies(spec, name)]
     return found
+
+
+def _timing_inconsistencies(spec: Spec, name: str) -> Iterator[tuple[str, str]]:
+    """The same for the timing of one team."""
+    timing, team = timing_of(spec, name), getattr(spec, name)
+    own = getattr(spec.timing, name)  # keys set for this team alone
+    for key, problem in (*_conflicts(timing), *_wrong_lengths(timing, team, name)):
+        section = f"timing.{name}" if key.partition("[")[0] in own else "timing"
+        yield f"{section}.{key}", problem
+    fastest = max(_numbers(timing.rate), default=0)
+    periods, place = timing.window, f"timing.{name}.window" if "window" in own else "timing.window"
+    if periods is None:
+        periods, place = team.N, f"{name}.N"
+    if periods * fastest >= MAX_TICKS:
+        problem = f"periods at rate {fastest} are {MAX_TICKS} ticks or more; lower one of them."
+        yield place, f"{periods} {problem}"
+
+
+def _conflicts(timing: Timing) -> Iterator[tuple[str, str]]:
+    """Keys that need another value of another key."""
+    ticking = timing.clock != "synchronous", 'clock = "periodic" or "poisson"'
+    periodic = timing.clock == "periodic", 'clock = "periodic"'
+    timer = timing.sampling == "timer", 'sampling = "timer"'
+    timed = timing.sampling_timer is not None, "sampling_timer, in periods"
+    one_delay = timing.synapse_delay == 0, "synapse_delay = 0.0"
+    one_loss = timing.loss_per == "packet", 'loss_per = "packet"'
+    learned = timing.feedback == "kolen_pollack", 'feedback = "kolen_pollack"'
+    rates = _numbers(timing.rate)
+    uses = [  # key, whether it is used, what it needs then
+        ("rate", any(rate != 1 for rate in rates), ticking),
+        ("rate", any(0 < rate < MIN_RATE for rate in rates), (False, f"0, or {MIN_RATE} at least")),
+        ("rate_spread", timing.rate_spread != 0, ticking),
+        ("phase", timing.phase is not None, periodic),
+        ("jitter", timing.jitter != 0, periodic),
+        ("packet_delay", timing.packet_delay != 0, one_delay),
+        ("packet_delay", timing.packet_delay != 0, one_loss),
+        ("reorder", timing.reorder == "newest", one_delay),
+        ("reorder", timing.reorder == "newest", one_loss),
+        ("sampling", timing.sampling == "timer", timed),
+        ("sampling_timer", timing.sampling_timer is not None, timer),
+        ("feedback_alignment", timing.feedback_alignment != 1, learned),
+        ("feedback_decay", timing.feedback_decay != 0, learned),
+    ]
+    for key, used, (fits, needed) in uses:
+        if used and not fits:
+            yield key, f"{getattr(timing, key)!r} needs {needed}; set that, or leave {key} out."
+
+
+def _wrong_lengths(timing: Timing, team: TeamSpec, name: str) -> Iterator[tuple[str, str]]:
+    """Lists that do not fit the layers of the team."""
+    layers = "one for each hidden layer and one for the output"
+    projections = "one for each projection from the first hidden layer up"
+    hidden = len(team.units)
+    sizes = [*team.units] + [1] * (name == "critic")  # the task knows the size of the action
+    lists: list[tuple[str, Any, int, str]] = []
+    for key in ("rate", "broadcast_delay", "broadcast_loss"):
+        value = getattr(timing, key)
+        lists.append((key, value, hidden + 1, layers))
+        for layer, size in enumerate(sizes):
+            if isinstance(value, list) and layer < len(value):
+                lists.append((f"{key}[{layer}]", value[layer], size, "one for each unit"))
+    for key in ("delay", "error_delay", "loss", "error_loss"):
+        lists.append((key, getattr(timing, key), hidden, projections))
+    for key, value, length, meaning in lists:
+        if isinstance(value, list) and len(value) != length:
+            problem = f"has {len(value)} entries; the {name} needs {length}, {meaning}."
+            yield key, f"{value} {problem}"
+
+
+def _numbers(value: Any) -> list[float]:
+    """All numbers in a number or a nested list."""
+    return [n for part in value for n in _numbers(part)] if isinstance(value, list) else [value]

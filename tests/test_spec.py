@@ -12,24 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import msgspec
 import numpy as np
 import pytest
 from gymnasium import spaces
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from neurosim import spec
+from neurosim import cli, spec
 from neurosim.errors import InputError
-from neurosim.spec import Model, Task
+from neurosim.spec import Model, Spec, Task, Timing
 from neurosim.tasks import Environment
 
 CARTPOLE = spec.load("cartpole").text
+ASYNC = spec.load("async/cartpole").text
 
 
-def message_of(text: str = CARTPOLE, overrides: dict[str, Any] | None = None) -> str:
+def message_of(
+    text: str = CARTPOLE,
+    overrides: dict[str, Any] | None = None,
+    mode: spec.Mode | None = None,
+) -> str:
     """What the loader says about a model that is wrong."""
     with pytest.raises(InputError) as raised:
-        spec.parse(text, "mine", overrides)
+        spec.parse(text, "mine", overrides, mode)
     assert raised.value.exit_status == 2
     return str(raised.value)
 
@@ -147,6 +153,27 @@ PUBLISHED_OF: dict[str, dict[str, Any]] = {
 }
 
 
+# All of [timing] that the models with fully local asynchronous units set to another value.
+LOCAL: dict[str, Any] = {
+    "clock": "poisson",
+    "delay": 1.0,
+    "feedback": "kolen_pollack",
+    "silent_until_first_tick": True,
+}
+CRITICS_VAR = {
+    "acrobot": [0.06, 0.2, 1.0],
+    "cartpole": [0.03, 0.1, 0.5],
+    "lunarlander": [0.003, 0.01, 0.05],
+    "mountaincar": [0.003, 0.01, 0.25],
+}
+NAMES = [
+    *TASKS,
+    *(f"published/{task}" for task in TASKS),
+    *(f"async/{task}" for task in TASKS),
+    "lockstep/cartpole",
+]
+
+
 def values_at(model: Model, paths: dict[str, Any]) -> dict[str, Any]:
     """Values of a model's spec by dotted path."""
     values = {}
@@ -170,7 +197,31 @@ def test_the_published_variants_hold_table_3_but_for_what_the_experiments_did_be
     assert values_at(spec.load(f"published/{task}"), expected) == expected
 
 
-@pytest.mark.parametrize("name", [*TASKS, *(f"published/{task}" for task in TASKS)])
+def sections_of(model: Model) -> dict[str, Any]:
+    """What a model file says, but for its description and its [timing]."""
+    content = tomllib.loads(model.text)
+    return {key: content[key] for key in content if key not in ("description", "timing")}
+
+
+@pytest.mark.parametrize("task", TABLE_3)
+def test_the_local_variants_differ_in_step_size_the_critics_output_variance_and_timing(
+    task: str,
+) -> None:
+    model = spec.load(f"async/{task}")
+    changes = {"actor.step_size": 1.0, "critic.step_size": 1.0, "critic.var": CRITICS_VAR[task]}
+    assert sections_of(model) == sections_of(spec.load(task, changes))
+    assert model.spec.timing == Timing(**LOCAL)
+    assert model.mode == "asynchronous"
+
+
+def test_the_lockstep_variant_is_the_plain_model_with_the_defaults_of_timing() -> None:
+    model = spec.load("lockstep/cartpole")
+    assert sections_of(model) == sections_of(spec.load("cartpole"))
+    assert model.spec.timing == Timing()
+    assert model.mode == "asynchronous"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_models_name_their_environment_and_fit_it(name: str) -> None:
     model = spec.load(name)
     task, actor = model.spec.task, model.spec.actor
@@ -186,8 +237,8 @@ def test_every_shipped_model_loads_and_its_text_parses_to_the_same_spec(name: st
     assert spec.parse(model.text, name) == model
 
 
-def test_the_eight_models_are_there() -> None:
-    assert {*TASKS, *(f"published/{task}" for task in TASKS)} <= set(spec.names())
+def test_all_models_are_there() -> None:
+    assert set(NAMES) <= set(spec.names())
 
 
 # --- where a model comes from --------------------------------------------------------------------
@@ -434,10 +485,10 @@ def leaves(content: dict[str, Any], prefix: str = "") -> list[str]:
     return paths
 
 
-@pytest.mark.parametrize("key", leaves(tomllib.loads(CARTPOLE)))
+@pytest.mark.parametrize("key", leaves(tomllib.loads(ASYNC)))
 @pytest.mark.parametrize("value", [math.nan, -1, [[]], {"a": 1}, [-1, -1, -1]], ids=str)
 def test_at_no_key_a_nan_a_negative_number_or_a_table_goes_unnoticed(key: str, value: Any) -> None:
-    message = error_of(CARTPOLE, {key: value})
+    message = error_of(ASYNC, {key: value})
     assert message is not None
     assert message.startswith(f"mine: {key}")
 
@@ -503,6 +554,417 @@ def test_an_override_reaches_into_the_options_of_the_task() -> None:
 
 def test_an_override_that_toml_cannot_hold_is_refused() -> None:
     assert "actor.T" in message_of(overrides={"actor.T": None})
+
+
+def test_an_override_reaches_into_an_inline_table() -> None:
+    text = with_line('id = "CartPole-v1"', 'id = "CartPole-v1"\noptions = {a = {b = 1}}')
+    model = spec.parse(text, "mine", {"task.options.a.b": 2, "task.options.c.d": 3})
+    assert model.spec.task.options == {"a": {"b": 2}, "c": {"d": 3}}
+    assert spec.parse(model.text, "mine") == model
+
+
+# --- timing --------------------------------------------------------------------------------------
+
+# Every row of the table of docs/asynchronous.md: its default, and values that are allowed with it.
+TIMING: dict[str, tuple[Any, list[dict[str, Any]]]] = {
+    "clock": ("synchronous", [{"clock": "periodic"}, {"clock": "poisson"}]),
+    "rate": (
+        1.0,
+        [
+            {"rate": [1.0, 1.0, 1.0]},
+            {"rate": 0, "clock": "poisson"},
+            {"rate": [0.5, 1, [2.0]], "clock": "periodic"},
+            {"rate": [[0.5] * 64, [1.0] * 32, 2.0], "clock": "poisson"},
+        ],
+    ),
+    "rate_spread": (
+        0.0,
+        [{"rate_spread": 0.5, "clock": clock} for clock in ("periodic", "poisson")],
+    ),
+    "phase": (None, [{"phase": phase, "clock": "periodic"} for phase in (1, 0.5, "random")]),
+    "jitter": (0.0, [{"jitter": 0.49, "clock": "periodic"}]),
+    "error_clock": ("antiphase", [{"error_clock": "with_value"}]),
+    "window": (
+        None,
+        [{"window": 0}, {"window": 2.0**18 - 1}, {"window": 1e9, "rate": 0, "clock": "poisson"}],
+    ),
+    "delay": (0.25, [{"delay": 0}, {"delay": [1.0, 2]}]),
+    "error_delay": (None, [{"error_delay": 0.5}, {"error_delay": [1.0, 2]}]),
+    "unit_delay": (0.0, [{"unit_delay": 1}]),
+    "packet_delay": (0.0, [{"packet_delay": 1, "reorder": "newest"}]),
+    "synapse_delay": (0.0, [{"synapse_delay": 1, "loss_per": "synapse"}]),
+    "reorder": ("latest_arrival", [{"reorder": "newest"}]),
+    "loss": (0.0, [{"loss": 1}, {"loss": [0.1, 0.2]}]),
+    "error_loss": (None, [{"error_loss": 0.5}, {"error_loss": [0, 1]}]),
+    "loss_per": ("packet", [{"loss_per": "synapse"}]),
+    "sampling": ("dataflow", [{"sampling": "timer", "sampling_timer": 2}]),
+    "sampling_timer": (None, [{"sampling": "timer", "sampling_timer": 0}]),
+    "send_on_delta": (0.0, [{"send_on_delta": 1.5}]),
+    "quantize": (0, [{"quantize": 1}, {"quantize": 52}]),
+    "feedback": ("symmetric", [{"feedback": "sign_symmetric"}, {"feedback": "random"}]),
+    "feedback_alignment": (1.0, [{"feedback_alignment": 0, "feedback": "kolen_pollack"}]),
+    "feedback_decay": (0.0, [{"feedback_decay": 0.1, "feedback": "kolen_pollack"}]),
+    "broadcast_delay": (0.0, [{"broadcast_delay": 1}, {"broadcast_delay": [0, [1] * 32, [2]]}]),
+    "broadcast_loss": (0.0, [{"broadcast_loss": 1}, {"broadcast_loss": [[0] * 64, 0.5, [1]]}]),
+    "silent_until_first_tick": (False, [{"silent_until_first_tick": True}]),
+    "trace_after": (0, [{"trace_after": 3}]),
+}
+WRONG_TIMING: list[tuple[str, Any, str]] = [
+    ("clock", "gaussian", "'synchronous', 'periodic', 'poisson'"),
+    ("rate", "fast", "expected float | list"),
+    ("rate", -1, ">= 0.0"),
+    ("rate", math.nan, ">= 0.0"),
+    ("rate", 1e7, "<= 1048576.0"),
+    ("rate_spread", -0.1, ">= 0.0"),
+    ("rate_spread", math.inf, "<= 3.0"),
+    ("phase", 0, "> 0.0"),
+    ("phase", 1.1, "<= 1.0"),
+    ("phase", "zero", "'random'"),
+    ("jitter", 0.5, "< 0.5"),
+    ("jitter", -0.1, ">= 0.0"),
+    ("error_clock", "later", "'antiphase', 'with_value'"),
+    ("window", -1, ">= 0.0"),
+    ("window", math.inf, "<= 1000000000.0"),
+    ("delay", -0.25, ">= 0.0"),
+    ("delay", 1e10, "<= 1000000000.0"),
+    ("error_delay", -1, ">= 0.0"),
+    ("unit_delay", math.nan, ">= 0.0"),
+    ("packet_delay", "long", "expected float"),
+    ("synapse_delay", [0.1], "expected float"),
+    ("reorder", "oldest", "'latest_arrival', 'newest'"),
+    ("loss", 1.1, "<= 1.0"),
+    ("error_loss", -0.1, ">= 0.0"),
+    ("loss_per", "unit", "'packet', 'synapse'"),
+    ("sampling", "never", "'dataflow', 'timer'"),
+    ("sampling_timer", -1, ">= 0.0"),
+    ("send_on_delta", -1, ">= 0.0"),
+    ("quantize", 53, "<= 52"),
+    ("quantize", 1.5, "expected int"),
+    ("feedback", "none", "'symmetric', 'kolen_pollack', 'sign_symmetric', 'random'"),
+    ("feedback_alignment", 2, "<= 1.0"),
+    ("feedback_decay", 1, "< 1.0"),
+    ("broadcast_delay", -1, ">= 0.0"),
+    ("broadcast_loss", 2, "<= 1.0"),
+    ("silent_until_first_tick", 1, "expected bool"),
+    ("trace_after", -1, ">= 0"),
+]
+WRONG_IN_A_LIST_OF_TIMING: list[tuple[str, Any, str, Any, str]] = [
+    ("rate", [1, -1, 1], "[1]", -1, ">= 0.0"),
+    ("rate", [1, [2, -3], 1], "[1][1]", -3, ">= 0.0"),
+    ("delay", [0.1, math.nan], "[1]", math.nan, ">= 0.0"),
+    ("error_delay", [-1, 0.1], "[0]", -1, ">= 0.0"),
+    ("loss", [0.1, 1.5], "[1]", 1.5, "<= 1.0"),
+    ("loss", [[0.1], 0.1], "[0]", [0.1], "expected float"),
+    ("broadcast_loss", [0, [0.5, 2], 0], "[1][1]", 2, "<= 1.0"),
+    ("broadcast_delay", [0, 0, ["a"]], "[2][0]", "a", "expected float"),
+]
+SECTIONS = ["timing", "timing.actor", "timing.critic"]
+TICKING = 'needs clock = "periodic" or "poisson"'
+PERIODIC = 'needs clock = "periodic"'
+LEARNED = 'needs feedback = "kolen_pollack"'
+# Settings of a team that do not fit each other, the key to blame, its value and the remedy.
+CONFLICTS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"rate": 2}, "rate", "2.0", TICKING),
+    ({"rate": [1, 1, 0]}, "rate", "[1.0, 1.0, 0.0]", TICKING),
+    ({"rate_spread": 0.1}, "rate_spread", "0.1", TICKING),
+    ({"jitter": 0.1}, "jitter", "0.1", PERIODIC),
+    ({"phase": "random"}, "phase", "'random'", PERIODIC),
+    ({"jitter": 0.1, "clock": "poisson"}, "jitter", "0.1", PERIODIC),
+    ({"phase": 0.5, "clock": "poisson"}, "phase", "0.5", PERIODIC),
+    ({"rate": 1e-12, "clock": "poisson"}, "rate", "1e-12", "needs 0, or 1e-09 at least"),
+    ({"sampling": "timer"}, "sampling", "'timer'", "needs sampling_timer, in periods"),
+    ({"sampling_timer": 2}, "sampling_timer", "2.0", 'needs sampling = "timer"'),
+    (
+        {"packet_delay": 0.1, "synapse_delay": 0.2},
+        "packet_delay",
+        "0.1",
+        "needs synapse_delay = 0.0",
+    ),
+    ({"packet_delay": 0.1, "loss_per": "synapse"}, "packet_delay", "0.1", 'loss_per = "packet"'),
+    ({"reorder": "newest", "synapse_delay": 0.2}, "reorder", "'newest'", "synapse_delay = 0.0"),
+    ({"reorder": "newest", "loss_per": "synapse"}, "reorder", "'newest'", 'loss_per = "packet"'),
+    ({"feedback_alignment": 0.5}, "feedback_alignment", "0.5", LEARNED),
+    ({"feedback_decay": 0.1, "feedback": "random"}, "feedback_decay", "0.1", LEARNED),
+    ({"window": 2**18}, "window", "262144.0", "lower one of them"),
+    ({"window": 2**17, "clock": "poisson", "rate": [1, 1, 2]}, "window", "131072.0", "rate 2.0"),
+]
+# Lists that do not fit the critic with two hidden layers of 64 and 32 units.
+LENGTHS: list[tuple[str, list[Any], str, int, str]] = [
+    ("rate", [1, 1], "", 3, "one for each hidden layer and one for the output"),
+    ("broadcast_delay", [], "", 3, "one for each hidden layer and one for the output"),
+    ("broadcast_loss", [0] * 4, "", 3, "one for each hidden layer and one for the output"),
+    ("rate", [1, [1] * 31, 1], "[1]", 32, "one for each unit"),
+    ("broadcast_delay", [[0] * 65, 0, 0], "[0]", 64, "one for each unit"),
+    ("broadcast_loss", [0, 0, [0, 0]], "[2]", 1, "one for each unit"),
+    ("delay", [0.25], "", 2, "one for each projection"),
+    ("error_delay", [0.25] * 3, "", 2, "one for each projection"),
+    ("loss", [], "", 2, "one for each projection"),
+    ("error_loss", [0], "", 2, "one for each projection"),
+]
+SHALLOW: dict[str, Any] = {  # an actor without hidden layers
+    "actor.units": [],
+    "actor.activation": [],
+    "actor.var": [],
+    "actor.alpha": [0.1],
+    "actor.anneal_to": [1.0],
+}
+
+
+def within(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Overrides that set keys of a section."""
+    return {f"{section}.{key}": value for key, value in settings.items()}
+
+
+def timing_with(settings: dict[str, Any], team: str = "critic") -> Timing:
+    """One team's timing in CartPole's model with other values."""
+    return spec.timing_of(spec.load("cartpole", settings).spec, team)
+
+
+def test_the_keys_of_timing_are_those_of_the_documentation() -> None:
+    page = Path(__file__).parent.parent / "docs" / "asynchronous.md"
+    table = page.read_text("utf-8").partition("## Options")[2].partition("\n## ")[0]
+    keys = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert keys == list(TIMING)
+    assert [*keys, "actor", "critic"] == [field.name for field in msgspec.structs.fields(Timing)]
+
+
+@pytest.mark.parametrize("key", TIMING)
+def test_every_key_of_timing_has_its_default(key: str) -> None:
+    (default, _) = TIMING[key]
+    value = getattr(Timing(), key)
+    assert (value, type(value)) == (default, type(default))
+
+
+@pytest.mark.parametrize(
+    "settings", [each for _, examples in TIMING.values() for each in examples], ids=str
+)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_values_of_timing_that_fit_each_other_are_taken(
+    section: str, settings: dict[str, Any]
+) -> None:
+    overrides = within(section, settings)
+    timing = timing_with(overrides, "actor" if section == "timing.actor" else "critic")
+    assert {key: getattr(timing, key) for key in settings} == settings
+
+
+@pytest.mark.parametrize(("key", "value", "problem"), WRONG_TIMING)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_wrong_value_of_timing_is_refused_with_its_path_the_value_and_what_is_expected(
+    section: str, key: str, value: Any, problem: str
+) -> None:
+    message = message_of(overrides={f"{section}.{key}": value})
+    assert message.startswith(f"mine: {section}.{key} = {value!r}: ")
+    assert problem in message
+
+
+@pytest.mark.parametrize(("key", "values", "place", "entry", "problem"), WRONG_IN_A_LIST_OF_TIMING)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_wrong_entry_of_a_list_of_timing_is_refused_with_its_place(
+    section: str, key: str, values: Any, place: str, entry: Any, problem: str
+) -> None:
+    message = message_of(overrides={f"{section}.{key}": values})
+    assert message.startswith(f"mine: {section}.{key}{place} = {entry!r}: ")
+    assert problem in message
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_of_timing_is_refused_with_a_suggestion(section: str) -> None:
+    message = message_of(overrides={f"{section}.feedbak": "random"})
+    assert message.startswith(f"mine: {section}.feedbak: unknown key. Did you mean 'feedback'?")
+    assert "Keys here are clock, rate" in message
+
+
+@pytest.mark.parametrize("team", spec.TEAMS)
+@pytest.mark.parametrize("inner", spec.TEAMS)
+def test_the_keys_of_one_team_have_no_teams_in_them(team: str, inner: str) -> None:
+    message = message_of(overrides={f"timing.{team}.{inner}.delay": 1})
+    assert message.startswith(f"mine: timing.{team}.{inner}: unknown key.")
+    assert message.endswith("trace_after.")
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_a_value_in_place_of_a_section_of_timing_is_refused(path: str) -> None:
+    message = message_of(overrides={path: 3})
+    assert message == f"mine: {path} = 3: expected section, got int."
+
+
+@pytest.mark.parametrize(("settings", "key", "value", "remedy"), CONFLICTS)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_values_of_timing_that_do_not_fit_each_other_are_refused_with_a_remedy(
+    section: str, settings: dict[str, Any], key: str, value: str, remedy: str
+) -> None:
+    message = message_of(overrides=within(section, settings))
+    assert message.startswith(f"mine: {section}.{key}: {value} ")
+    assert remedy in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path"),
+    [
+        ({"timing.rate": 2, "timing.clock": "poisson", "timing.critic.clock": "synchronous"}, ""),
+        ({"timing.critic.rate": 2, "timing.clock": "synchronous"}, "critic."),
+    ],
+    ids=str,
+)
+def test_a_value_is_blamed_where_it_was_set(overrides: dict[str, Any], path: str) -> None:
+    assert message_of(overrides=overrides).startswith(f"mine: timing.{path}rate: 2.0 needs clock")
+
+
+def test_of_two_teams_each_is_checked_with_its_own_values() -> None:
+    fitting = {"timing.rate": 2, "timing.actor.clock": "poisson", "timing.critic.rate": 1}
+    assert timing_with(fitting, "actor").rate == 2
+    del fitting["timing.critic.rate"]
+    assert message_of(overrides=fitting).startswith("mine: timing.rate: 2.0 needs clock")
+
+
+@pytest.mark.parametrize(("key", "value", "place", "needed", "meaning"), LENGTHS)
+def test_a_list_of_timing_of_the_wrong_length_is_refused_with_the_right_one(
+    key: str, value: list[Any], place: str, needed: int, meaning: str
+) -> None:
+    settings = {"timing.clock": "poisson", f"timing.critic.{key}": value}
+    message = message_of(overrides=settings)
+    assert message.startswith(f"mine: timing.critic.{key}{place}: [")
+    assert f"the critic needs {needed}, {meaning}" in message
+
+
+def test_how_many_outcomes_the_actor_has_is_left_to_the_task() -> None:
+    rates = {"timing.clock": "poisson", "timing.actor.rate": [1, 1, [1, 2, 3, 4]]}
+    assert timing_with(rates, "actor").rate == [1, 1, [1, 2, 3, 4]]
+    message = message_of(overrides=rates | {"timing.rate": [1, [2], 1]})
+    assert message.startswith("mine: timing.rate[1]: [2.0] has 1 entries; the critic needs 32")
+
+
+def test_a_team_without_hidden_layers_has_no_projections_between_layers() -> None:
+    fitting = SHALLOW | {"timing.actor.delay": [], "timing.actor.loss": [], "timing.delay": [1, 2]}
+    assert timing_with(fitting | {"timing.actor.rate": [1]}, "actor").delay == []
+    message = message_of(overrides=SHALLOW | {"timing.actor.delay": [1]})
+    assert message.startswith("mine: timing.actor.delay: [1.0] has 1 entries; the actor needs 0")
+
+
+def test_the_window_that_is_not_given_is_n() -> None:
+    many = {"critic.N": 2**18}
+    assert spec.load("cartpole", many).mode == "synchronous"
+    message = message_of(overrides=many, mode="asynchronous")
+    assert message.startswith("mine: critic.N: 262144 periods at rate 1.0")
+    assert timing_with(many | {"timing.critic.window": 20}).window == 20
+    assert timing_with({"timing.delay": 1}).window is None
+
+
+def test_stale_means_are_not_available_asynchronously() -> None:
+    message = message_of(spec.load("published/cartpole").text, mode="asynchronous")
+    assert message.startswith("mine: learning.stale_first_mean: true ")
+    assert "set it to false" in message
+
+
+@pytest.mark.parametrize("team", spec.TEAMS)
+def test_one_teams_timing_is_the_sections_with_its_own_keys_over_it(team: str) -> None:
+    shared = {"delay": 2, "error_delay": [1, 3], "loss": 0.5, "clock": "poisson"}
+    own = {"delay": [4, 5], "quantize": 8, "window": 7}
+    model = spec.load("cartpole", within("timing", shared) | within(f"timing.{team}", own))
+    assert spec.timing_of(model.spec, team) == Timing(**shared | own)
+    (other,) = {*spec.TEAMS} - {team}
+    assert spec.timing_of(model.spec, other) == Timing(**shared)
+
+
+def test_the_timing_of_a_model_without_one_is_the_lockstep_limit() -> None:
+    assert spec.timing_of(spec.load("cartpole").spec, "actor") == Timing()
+
+
+# --- mode ----------------------------------------------------------------------------------------
+
+# Ways to write a section: at the end, in the middle and in pieces, inline, as dotted keys.
+TIMINGS = {
+    "end": CARTPOLE + "\n[timing]\ndelay = 2\n\n[timing.critic]\nloss = 0.5\n",
+    "pieces": with_line("[adam]", "[timing]\ndelay = 2\n\n[adam]") + "[timing.critic]\nloss = 0.5",
+    "inline": "timing = {delay = 2, critic = {loss = 0.5}}\n" + CARTPOLE,
+    "dotted": "timing.delay = 2\ntiming.critic.loss = 0.5\n" + CARTPOLE,
+    "critic": CARTPOLE + "[timing.critic]\nloss = 0.5\ndelay = 2\n",
+}
+
+
+def plain() -> Spec:
+    return spec.load("cartpole").spec
+
+
+def test_a_model_with_timing_is_asynchronous_and_one_without_is_not() -> None:
+    assert spec.parse(CARTPOLE, "mine").mode == "synchronous"
+    assert spec.parse(CARTPOLE + "[timing]", "mine").mode == "asynchronous"
+
+
+@pytest.mark.parametrize("text", TIMINGS.values(), ids=TIMINGS)
+def test_synchronous_mode_leaves_timing_out_however_it_is_written(text: str) -> None:
+    model = spec.parse(text, "mine", mode="synchronous")
+    assert model.spec == plain()
+    assert "timing" not in model.text
+    assert spec.parse(model.text, "mine") == model
+
+
+@pytest.mark.parametrize("text", TIMINGS.values(), ids=TIMINGS)
+def test_asynchronous_mode_keeps_the_timing_of_a_model(text: str) -> None:
+    model = spec.parse(text, "mine", mode="asynchronous")
+    assert model == spec.parse(text, "mine")
+    critic = spec.timing_of(model.spec, "critic")
+    assert (critic.delay, critic.loss) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    "text", [CARTPOLE, CARTPOLE + "[[record]]\nepisodes = [1]\nsteps = [0, 9]\n"]
+)
+def test_asynchronous_mode_gives_the_defaults_to_a_model_without_timing(text: str) -> None:
+    model = spec.parse(text, "mine", mode="asynchronous")
+    assert model.spec.timing == Timing()
+    assert spec.parse(model.text, "mine") == model
+    assert model.text.startswith(text)
+
+
+@pytest.mark.parametrize("mode", [None, "asynchronous"])
+@pytest.mark.parametrize("text", [CARTPOLE, *TIMINGS.values()], ids=["none", *TIMINGS])
+def test_a_key_of_timing_can_be_set_and_makes_the_model_asynchronous(
+    text: str, mode: spec.Mode | None
+) -> None:
+    model = spec.parse(text, "mine", {"timing.delay": 3, "timing.critic.delay": 4}, mode)
+    assert model.mode == "asynchronous"
+    assert spec.timing_of(model.spec, "actor").delay == 3
+    assert spec.timing_of(model.spec, "critic").delay == 4
+    assert spec.parse(model.text, "mine") == model
+
+
+@pytest.mark.parametrize("key", ["timing.delay", "timing.critic.delay", "timing"])
+@pytest.mark.parametrize("text", [CARTPOLE, ASYNC], ids=["none", "timing"])
+def test_a_key_of_timing_cannot_be_set_in_synchronous_mode(text: str, key: str) -> None:
+    message = message_of(text, {"actor.N": 3, key: 1}, "synchronous")
+    assert message.startswith(f"mine: {key}: set but mode is synchronous; leave it out")
+    assert "--mode asynchronous" in message
+
+
+def test_removing_a_key_of_timing_that_is_not_there_leaves_the_model_synchronous() -> None:
+    assert spec.load("cartpole", {"timing.delay": None}).mode == "synchronous"
+    assert spec.load("async/cartpole", {"timing.delay": None}).spec.timing == Timing(
+        **LOCAL | {"delay": 0.25}
+    )
+    assert spec.load("async/cartpole", {"timing": None}).mode == "synchronous"
+
+
+def test_a_mode_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"'async'.*'synchronous', 'asynchronous'"):
+        spec.load("cartpole", mode="async")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", [None, "synchronous", "asynchronous"])
+@pytest.mark.parametrize("name", ["cartpole", "async/cartpole"])
+def test_the_command_runs_a_model_in_the_mode_that_is_asked_for(
+    name: str, mode: spec.Mode | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[Model] = []
+
+    def stop(model: Model, *_: Any, **__: Any) -> None:
+        checked.append(model)
+        raise InputError("far enough")
+
+    monkeypatch.setattr("neurosim.experiment.check_before_run", stop)
+    with pytest.raises(SystemExit):
+        cli.main(["run", name, *(["--mode", mode] if mode else [])])
+    assert checked == [spec.load(name, mode=mode)]
 
 
 # --- environments --------------------------------------------------------------------------------

@@ -5,12 +5,15 @@ Integers: a header, then `size`, `unit`, `param`, `activation`.  Floats: a heade
 array and the start of each parameter array lie at multiples of eight, which `room` aligns to 64
 bytes: layers of a multiple of eight units then fill whole vector registers and cache lines, and
 products take 2/3 of the time (measured).
+
+What an asynchronous team has besides begins its integers with a table: the start and the end of
+each field, in the order of the NamedTuple; a single number is an array of one.
 """
 
 import numpy as np
 
 from neurosim.jit import kernel
-from neurosim.memory import Shared, Team
+from neurosim.memory import Log, Mail, Shared, Team, Wiring
 
 LAYERS, UNITS, PARAMETERS, N, GATED, STALE, WHERE, COUNT = range(8)  # COUNT: two entries
 INTEGERS = 9
@@ -90,4 +93,99 @@ def read_shared(integers, floats):
         floats[4],
         integers[3] != 0,
         integers[4] != 0,
+    )
+
+
+@kernel
+def read_wiring(i, f):
+    """The wiring whose blocks these are."""
+    return Wiring(
+        i[i[0] : i[1]],  # layer
+        i[i[2] : i[3]],  # agent
+        i[i[4] : i[5]],  # period
+        i[i[6] : i[7]],  # phase
+        i[i[8] : i[9]],  # lag
+        i[i[10] : i[11]],  # delay
+        i[i[12] : i[13]],  # broadcast_delay
+        i[i[14] : i[15]],  # synapse_delay
+        f[i[16] : i[17]],  # interval
+        f[i[18] : i[19]],  # loss
+        f[i[20] : i[21]],  # broadcast_loss
+        f[i[22] : i[23]],  # least_change
+        i[i[24]] != 0,  # poisson
+        i[i[26]],  # errors_from
+        i[i[28]],  # window
+        i[i[30]],  # duration
+        i[i[32]],  # packet_delay
+        i[i[34]] != 0,  # in_order
+        i[i[36]] != 0,  # newest
+        i[i[38]] != 0,  # per_synapse
+        i[i[40]] != 0,  # loss_per_synapse
+        i[i[42]],  # timer
+        i[i[44]],  # feedback
+        i[i[46]] != 0,  # silent
+        i[i[48]],  # trace_after
+        f[i[50]],  # jitter
+        f[i[52]],  # quantum
+        f[i[54]],  # keep
+    )
+
+
+@kernel
+def read_mail(i, f):
+    """The mail whose blocks these are."""
+    return Mail(
+        i[i[0] : i[1]],  # sent
+        f[i[2] : i[3]],  # last
+        f[i[4] : i[5]],  # heard
+        i[i[6] : i[7]],  # heard_time
+        i[i[8] : i[9]],  # heard_number
+        i[i[10] : i[11]],  # sent_sum
+        i[i[12] : i[13]],  # fresh
+        i[i[14] : i[15]],  # version
+        f[i[16] : i[17]],  # slot
+        i[i[18] : i[19]],  # slot_time
+        i[i[20] : i[21]],  # taken
+        i[i[22] : i[23]],  # slot_number
+        i[i[24] : i[25]],  # slot_sum
+        i[i[26] : i[27]],  # slot_fresh
+        i[i[28] : i[29]],  # moves
+        i[i[30] : i[31]],  # error_ticks
+        i[i[32] : i[33]],  # updates
+        i[i[34] : i[35]],  # seen
+        i[i[36] : i[37]],  # ready
+        f[i[38] : i[39]],  # tagged_g
+        f[i[40] : i[41]],  # tagged_x
+        f[i[42] : i[43]],  # tagged_h
+        f[i[44] : i[45]],  # tagged_g_above
+        f[i[46] : i[47]],  # zt
+        f[i[48] : i[49]],  # mt
+        f[i[50] : i[51]],  # vt
+        i[i[52] : i[53]],  # ticks
+        i[i[54] : i[55]],  # scratch
+        i[i[56] : i[57]],  # digits
+        f[i[58] : i[59]],  # intervals
+        i[i[60] : i[61]],  # start
+        i[i[62] : i[63]],  # wired
+        i[i[64] : i[65]],  # head
+        i[i[66] : i[67]],  # tail
+        i[i[68] : i[69]],  # packets
+        f[i[70] : i[71]],  # payloads
+        i[i[72] : i[73]],  # queue
+        i[i[74] : i[75]],  # clock
+        i[i[76] : i[77]],  # counts
+    )
+
+
+@kernel
+def read_log(i, f):
+    """The log whose blocks these are."""
+    return Log(
+        i[i[0] : i[1]],  # time
+        i[i[2] : i[3]],  # unit
+        i[i[4] : i[5]],  # kind
+        i[i[6] : i[7]],  # source
+        i[i[8] : i[9]],  # packet
+        f[i[10] : i[11]],  # value
+        i[i[12] : i[13]],  # count
     )

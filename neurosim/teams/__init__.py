@@ -1,5 +1,6 @@
 """Teams of units: the four phases of Algorithm 2 over one memory."""
 
+from neurosim.teams.asynchronous import AsynchronousTeam
 from neurosim.teams.synchronous import SynchronousTeam
 
-__all__ = ["SynchronousTeam"]
+__all__ = ["AsynchronousTeam", "SynchronousTeam"]

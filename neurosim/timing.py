@@ -1,0 +1,281 @@
+"""From a model's [timing] to arrays: clocks, delays, losses and feedback of each unit."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from neurosim.errors import InputError
+from neurosim.kernels import elementary, engine, rng, traffic
+from neurosim.kernels.activation import SOFTMAX
+from neurosim.kernels.clock import DIGIT, TICKS
+from neurosim.memory import Block, Floats, Integers, Log, Mail, Team, Wiring
+from neurosim.network import aligned_zeros, weights
+from neurosim.spec import TeamTiming
+
+Arrays = TypeVar("Arrays", Wiring, Mail, Log)
+
+
+def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integers) -> Block:
+    """Wiring of one team, and its initial feedback weights into team.wt.
+
+    Parameters
+    ----------
+    name : "actor" or "critic", for messages.
+    team : the team's memory.
+    timing : the team's settings.
+    N : length of the window where the settings give none, in periods.
+    key : Philox key of the run.
+
+    Raises
+    ------
+    InputError : a list that gives one number for each unit of the output has another length.
+    """
+    units, inputs, layers = team.h.size, int(team.size[0]), team.size.size
+    layer = np.repeat(np.arange(layers), team.size)
+    agent = np.ones(units, np.int64)
+    agent[:inputs] = 0
+    if team.activation[-1] == SOFTMAX:
+        agent[team.unit[-1] + 1 :] = 0
+    rate = _per_unit(name, "rate", team, timing.rate)
+
+    def draws(event: int) -> Floats:
+        """One uniform number for each unit, in its UNIT stream."""
+        where = np.uint64(int(team.where) + rng.UNIT)
+        return np.array([rng.uniform(key, event, u - inputs, where) for u in range(units)])
+
+    if timing.rate_spread > 0.0:
+        s, where = timing.rate_spread, np.uint64(int(team.where) + rng.UNIT)
+        for u in range(inputs, units):
+            x = rng.normal(key, 1, u - inputs, where)
+            rate[u] *= elementary.exp(s * x - s * s / 2)
+    with np.errstate(divide="ignore"):
+        interval = np.where(rate > 0.0, TICKS / rate, np.inf)
+    period = np.where(rate > 0.0, np.rint(np.minimum(interval, 2.0**62)), 0.0).astype(np.int64)
+    if timing.clock == "synchronous":
+        phase = period.copy()
+    elif isinstance(timing.phase, float):
+        phase = np.rint(timing.phase * period).astype(np.int64)
+    else:
+        phase = 1 + (draws(0) * period).astype(np.int64)
+
+    delay, loss, least = np.zeros(2 * units, np.int64), np.zeros(2 * units), np.zeros(2 * units)
+    error_delay = timing.delay if timing.error_delay is None else timing.error_delay
+    error_loss = timing.loss if timing.error_loss is None else timing.error_loss
+    for d, delays, losses in ((0, timing.delay, timing.loss), (1, error_delay, error_loss)):
+        mine = slice(d * units, (d + 1) * units)
+        delay[mine] = _ticks(_per_projection(layer, delays, d))
+        delay[mine] += (draws(2 + d) * _ticks(timing.unit_delay)).astype(np.int64)
+        loss[mine] = _per_projection(layer, losses, d)
+    deviation = np.sqrt(team.var)
+    error_deviation = 1.0 / deviation
+    if team.activation[-1] == SOFTMAX:
+        error_deviation[team.unit[-1] :] = 1.0 / team.T
+    least[:units] = timing.send_on_delta * deviation
+    least[units:] = timing.send_on_delta * error_deviation
+
+    per_synapse = timing.synapse_delay > 0.0 or timing.loss_per == "synapse"
+    synapse_delay = np.zeros(2 * team.w.size if per_synapse else 0, np.int64)
+    if timing.synapse_delay > 0.0:
+        _draw_synapse_delays(team, synapse_delay, int(_ticks(timing.synapse_delay)), key)
+    window = int(_ticks(N if timing.window is None else timing.window))
+    lag = period // 2 if timing.error_clock == "antiphase" else np.zeros_like(period)
+    broadcast_delay = _ticks(_per_unit(name, "broadcast_delay", team, timing.broadcast_delay))
+    packet_delay = int(_ticks(timing.packet_delay))
+    ticking = (period > 0) & (agent > 0)
+    last_tick = window + int(np.max(np.rint(timing.jitter * period) + lag, where=ticking, initial=0))
+    journey = int(delay.max()) + packet_delay + int(synapse_delay.max(initial=0))
+    feedback = engine.FEEDBACKS[timing.feedback]
+    _start_feedback(team, timing, key)
+    return pack(
+        Wiring,
+        {
+            "layer": layer,
+            "agent": agent,
+            "period": period,
+            "phase": phase,
+            "lag": lag,
+            "delay": delay,
+            "broadcast_delay": broadcast_delay,
+            "synapse_delay": synapse_delay,
+            "interval": interval,
+            "loss": loss,
+            "broadcast_loss": _per_unit(name, "broadcast_loss", team, timing.broadcast_loss),
+            "least_change": least,
+            "poisson": timing.clock == "poisson",
+            "errors_from": 1 if timing.trace_after > 0 else 2,
+            "window": window,
+            "duration": max(last_tick, int(broadcast_delay.max())) + journey,
+            "packet_delay": packet_delay,
+            "in_order": packet_delay == 0 and timing.unit_delay == 0.0,
+            "newest": timing.reorder == "newest",
+            "per_synapse": per_synapse,
+            "loss_per_synapse": timing.loss_per == "synapse",
+            "timer": -1 if timing.sampling_timer is None else _ticks(timing.sampling_timer),
+            "feedback": feedback,
+            "silent": timing.silent_until_first_tick,
+            "trace_after": timing.trace_after,
+            "jitter": timing.jitter,
+            "quantum": 2.0 ** (53 - timing.quantize) + 1.0 if timing.quantize else 0.0,
+            "keep": 1.0 - timing.feedback_decay,
+        },
+    )
+
+
+def build_mail(team: Team, wiring: Wiring, events: int = 1024) -> Block:
+    """Empty mailboxes, with room for the events of a pass."""
+    units, layers, parameters = team.h.size, team.size.size, team.w.size
+    lanes = 2 * layers
+    tagged = parameters if wiring.trace_after > 0 else 0
+    learned = parameters if wiring.feedback == engine.KOLEN_POLLACK else 0
+    slots = wiring.synapse_delay.size
+    packets = events + 3 * units
+    lengths = {
+        **dict.fromkeys(("sent", "last", "heard", "heard_time", "heard_number"), 2 * units),
+        **dict.fromkeys(("slot_sum", "slot_fresh", "start", "wired"), 2 * units),
+        **dict.fromkeys(("moves", "error_ticks", "updates", "seen", "ready"), units),
+        **dict.fromkeys(("tagged_g", "tagged_h"), units),
+        **dict.fromkeys(("sent_sum", "fresh", "head", "tail"), lanes),
+        **dict.fromkeys(("slot", "slot_time", "slot_number", "taken"), slots),
+        **dict.fromkeys(("zt", "mt", "vt"), learned),
+        "version": layers,
+        "tagged_x": tagged,
+        "tagged_g_above": tagged if learned else 0,
+        "ticks": events,
+        "scratch": events,
+        "digits": 2**DIGIT,
+        "intervals": 32,
+        "packets": 4 * packets,
+        "payloads": packets,
+        "queue": 0 if wiring.in_order else packets,
+        "clock": 5,
+        "counts": 5 * lanes + traffic.OTHER_COUNTS,
+    }
+    return pack(Mail, {name: np.zeros(length) for name, length in lengths.items()})
+
+
+def grown_mail(team: Team, wiring: Wiring, old: Block, events: int) -> Block:
+    """The same mailboxes with room for more events; none of a pass may be under way."""
+    new = build_mail(team, wiring, events)
+    for before, after in zip(unpack(Mail, old), unpack(Mail, new), strict=True):
+        if before.size == after.size:
+            after[...] = before
+    return new
+
+
+def build_log(rows: int) -> Block:
+    """A log with room for so many rows; with 0 nothing is written down."""
+    columns = ("time", "unit", "kind", "source", "packet", "value")
+    return pack(Log, {name: np.zeros(rows) for name in columns} | {"count": np.zeros(1)})
+
+
+def pack(kind: type[Arrays], values: Mapping[str, Any]) -> Block:
+    """Blocks that hold the fields of a NamedTuple, each float array at a multiple of 64 bytes."""
+    floats: list[Floats] = []
+    integers: list[Integers] = []
+    table = np.zeros(2 * len(kind._fields), np.int64)
+    next_integer, next_float = table.size, 0
+    for k, (name, field_type) in enumerate(kind.__annotations__.items()):
+        array = np.atleast_1d(np.asarray(values[name]))
+        if field_type in (Floats, float):
+            table[2 * k : 2 * k + 2] = next_float, next_float + array.size
+            padded = np.zeros((array.size + 7) // 8 * 8)
+            padded[: array.size] = array
+            floats.append(padded)
+            next_float += padded.size
+        else:
+            table[2 * k : 2 * k + 2] = next_integer, next_integer + array.size
+            integers.append(array.astype(np.int64))
+            next_integer += array.size
+    block = aligned_zeros(next_float)
+    block[:] = np.concatenate(floats)
+    return Block(np.concatenate([table, *integers]), block)
+
+
+def unpack(kind: type[Arrays], block: Block) -> Arrays:
+    """The fields that `pack` was given, arrays as views of their block."""
+    table, fields = block.integers, []
+    for k, field_type in enumerate(kind.__annotations__.values()):
+        source = block.floats if field_type in (Floats, float) else block.integers
+        view = source[table[2 * k] : table[2 * k + 1]]
+        fields.append(view if field_type in (Floats, Integers) else view[0].item())
+    return kind(*fields)
+
+
+def _ticks(periods: Any) -> Any:
+    """A duration in periods as units of time."""
+    return np.rint(np.asarray(periods) * TICKS).astype(np.int64)
+
+
+def _per_projection(layer: Integers, value: float | list[float], d: int) -> Floats:
+    """What each unit has that sends over a projection, up (d = 0) or down (d = 1); others have 0.
+
+    Projection 1 leads from layer 1 to layer 2.
+    """
+    layers = int(layer[-1])
+    numbers = np.full(layers - 1, value) if isinstance(value, float) else np.array(value)
+    per_layer = np.zeros(layers + 1)
+    per_layer[1 + d : layers + d] = numbers
+    return per_layer[layer]
+
+
+def _per_unit(
+    name: str, key: str, team: Team, value: float | list[float | list[float]]
+) -> Floats:
+    """One number for each unit, from one for all, one for each layer or one for each unit."""
+    found = np.zeros(team.h.size)
+    entries = [value] * (team.size.size - 1) if isinstance(value, float) else value
+    for l, entry in enumerate(entries, start=1):
+        n = int(team.size[l])
+        if isinstance(entry, list) and len(entry) != n:
+            raise InputError(
+                f"timing.{key}[{l - 1}] has {len(entry)} entries, but layer {l} of the {name} has "
+                f"{n} units: give one number for the layer, or {n}."
+            )
+        found[team.unit[l] : team.unit[l] + n] = entry
+    return found
+
+
+def _draw_synapse_delays(team: Team, delays: Integers, largest: int, key: Integers) -> None:
+    """What each synapse adds, uniform in [0, largest), from its receiver's stream."""
+    for d, stream in ((0, rng.VALUE_SYNAPSE), (1, rng.ERROR_SYNAPSE)):
+        where = np.uint64(int(team.where) + stream)
+        for l in range(2 - d, team.size.size - d):  # layer of the receivers
+            n = int(team.size[l - 1 + 2 * d])
+            u = np.empty(n)
+            for receiver in range(team.unit[l], team.unit[l] + team.size[l]):
+                rng.uniforms(key, n, receiver - team.size[0], where, u)
+                first = traffic.first_synapse(team, d, receiver, l)
+                delays[first : first + n] = (u * largest).astype(np.int64)
+
+
+def _start_feedback(team: Team, timing: TeamTiming, key: Integers) -> None:
+    """Initial feedback weights, into team.wt: unit j of layer l holds one for each unit above."""
+    alignment = {"kolen_pollack": timing.feedback_alignment, "symmetric": 1.0}
+    a = alignment.get(timing.feedback, 0.0)
+    if a == 1.0:
+        return  # the transposed weights, as they are
+    where = np.uint64(int(team.where) + rng.FEEDBACK)
+    for l in range(2, team.size.size):
+        w, _ = weights(team, team.w, l)
+        n, below = w.shape
+        bound = np.sqrt(6.0 / (n + below))
+        for j in range(below):
+            held = np.empty(n)
+            rng.uniforms(key, n, int(team.unit[l - 1]) + j - int(team.size[0]), where, held)
+            held = (2.0 * bound) * held - bound
+            if timing.feedback == "sign_symmetric":
+                held = np.copysign(held, w[:, j])
+            elif a > 0.0:
+                held = a * w[:, j] + np.sqrt(1.0 - a * a) * held
+            first = int(team.param[l]) + j * n
+            team.wt[first : first + n] = held
+
+
+def feedback_weights(team: Team, parameters: Floats) -> list[Floats]:
+    """Views (n(l), n(l+1)) for l = 1, ..., L-1 of wt, zt, mt or vt: a row for each holder."""
+    views = []
+    for l in range(2, team.size.size):
+        n, below, first = int(team.size[l]), int(team.size[l - 1]), int(team.param[l])
+        views.append(parameters[first : first + below * n].reshape(below, n))
+    return views
