@@ -13,6 +13,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.errors import InputError, NeurosimError
 
+TEAMS = ("actor", "critic")
 app = tyro.extras.SubcommandApp()
 ModelName = Annotated[str, arg(metavar="MODEL")]
 Folder = Annotated[Path, arg(metavar="DIR")]
@@ -307,3 +308,30 @@ def _summarise(folders: Sequence[Path]) -> None:
         spread = f"{np.mean(means):.2f} ± {np.std(means):.2f}"
         table.add_row(f"mean ± std of {len(means)} runs", "", "", spread, "", "", "")
     Console().print(table)
+    _summarise_traffic(folders)
+
+
+def _summarise_traffic(folders: Sequence[Path]) -> None:
+    """What the agents of asynchronous runs exchanged, for each step of the environment."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from neurosim import record
+    from neurosim.analysis import traffic
+
+    headings = ("each step", "packets", "lost", "discarded", "in flight", "ticks", "idle", "MACs")
+    table = Table(*headings, "age", box=None, header_style="bold")
+    for folder in folders:
+        with record.open_run(folder) as opened:
+            if opened.attrs["mode"] != "asynchronous" or not len(opened.steps):
+                continue
+            for team in TEAMS:
+                total = traffic.totals(opened, team)
+                each = [f"{n / max(1, total.sent):.1%}" for n in total[2:5]]
+                ticks = (total.value_ticks + total.error_ticks, total.idle_ticks)
+                numbers = (total.sent, *ticks, total.multiply_adds)
+                sent, *rest = (f"{n / len(opened.steps):.0f}" for n in numbers)
+                age = f"{total.staleness:.2f}"
+                table.add_row(f"{team} {opened.seed}", sent, *each, *rest, age)
+    if table.row_count:
+        Console().print(table)

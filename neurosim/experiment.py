@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
-from neurosim.learners import MapProp
+from neurosim.learners import AsynchronousMapProp, MapProp
 from neurosim.record.log import RunLog
 from neurosim.spec import Model, parse
 from neurosim.tasks import Environment, environment_seed
@@ -178,7 +178,8 @@ def _train(
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
     spec = model.spec
-    agent = MapProp(spec, environment.n_observations, environment.n_actions, seed)
+    learner = MapProp if spec.timing is None else AsynchronousMapProp
+    agent = learner(spec, environment.n_observations, environment.n_actions, seed)
     done, counts = _restore(folder, agent)
     writer = record.SegmentWriter(folder, closed=counts["segments"])
     log = RunLog(writer, agent, spec.record, counts["steps"], counts["windows"])
@@ -186,6 +187,7 @@ def _train(
 
     def checkpoint() -> None:
         log.flush()
+        log.put_totals()
         counts = {"episode": done, "steps": log.steps, "windows": log.windows}
         counts["segments"] = writer.close_segment()
         record.checkpoint.save(folder / CHECKPOINT, agent.state(), counts)
@@ -280,7 +282,7 @@ def _root_attributes(folder: Path, model: Model, seed: int) -> dict[str, str | i
         "model": model.text,
         "model_name": model.name,
         "seed": seed,
-        "mode": "synchronous",
+        "mode": model.mode,
         "created": provenance["created"],
         "versions": json.dumps(provenance["versions"]),
     }

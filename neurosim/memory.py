@@ -153,15 +153,17 @@ class Mail(NamedTuple):
     payloads: Floats  # (E',)
     queue: Integers  # (E',) heap of packets where they do not arrive in order
     clock: Integers  # (5,) observation, T, window's end, events of this pass, packets of the run
-    counts: Integers  # (C,) see kernels.traffic
+    counts: Integers  # (C,) of this pass, see kernels.traffic
+    totals: Integers  # (C,) of all steps
 
 
 class Log(NamedTuple):
     """Rows of what happened in a step; without room for any, nothing is written down."""
 
     time: Integers  # (R,)
+    order: Integers  # (R,) rows are in the order of this, and of one value in the order written
     unit: Integers  # (R,)
-    kind: Integers  # (R,)
+    kind: Integers  # (R,) see kernels.traffic
     source: Integers  # (R,)
     packet: Integers  # (R,)
     value: Floats  # (R,)

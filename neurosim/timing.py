@@ -129,7 +129,7 @@ def build_mail(team: Team, wiring: Wiring, events: int = 1024) -> Block:
     tagged = parameters if wiring.trace_after > 0 else 0
     learned = parameters if wiring.feedback == engine.KOLEN_POLLACK else 0
     slots = wiring.synapse_delay.size
-    packets = events + 3 * units
+    packets = events * int(team.size[-1]) + units  # a tick of a softmax agent sends several
     lengths = {
         **dict.fromkeys(("sent", "last", "heard", "heard_time", "heard_number"), 2 * units),
         **dict.fromkeys(("slot_sum", "slot_fresh", "start", "wired"), 2 * units),
@@ -149,7 +149,7 @@ def build_mail(team: Team, wiring: Wiring, events: int = 1024) -> Block:
         "payloads": packets,
         "queue": 0 if wiring.in_order else packets,
         "clock": 5,
-        "counts": 5 * lanes + traffic.OTHER_COUNTS,
+        **dict.fromkeys(("counts", "totals"), 5 * lanes + traffic.OTHER_COUNTS),
     }
     return pack(Mail, {name: np.zeros(length) for name, length in lengths.items()})
 
@@ -165,8 +165,7 @@ def grown_mail(team: Team, wiring: Wiring, old: Block, events: int) -> Block:
 
 def build_log(rows: int) -> Block:
     """A log with room for so many rows; with 0 nothing is written down."""
-    columns = ("time", "unit", "kind", "source", "packet", "value")
-    return pack(Log, {name: np.zeros(rows) for name in columns} | {"count": np.zeros(1)})
+    return pack(Log, {name: np.zeros(rows) for name in Log._fields} | {"count": np.zeros(1)})
 
 
 def pack(kind: type[Arrays], values: Mapping[str, Any]) -> Block:

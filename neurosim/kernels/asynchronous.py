@@ -64,6 +64,8 @@ def settle(blocks, shared, begin, td_error, learning):
         team, wiring, mail, log, s.key, begin, td_error, learning, s.steps[0], s.anneal_steps
     )
     engine.accumulate(team, wiring, mail, log)
+    for k in range(mail.counts.size):
+        mail.totals[k] += mail.counts[k]
     return first_diverged(team)
 
 

@@ -87,9 +87,9 @@ def write_events(team, wiring, mail, key):
                 mail.ticks[errors] = wiring.broadcast_delay[u] << bits | u
             errors += 1
     for u in range(inputs, units):
+        l = wiring.layer[u]
         made = 0
         if wiring.agent[u]:
-            l = wiring.layer[u]
             room = mail.scratch[min(values, mail.scratch.size) :]
             made = tick_times(
                 wiring, u, team.count[PASSES] << 20, u - inputs, where, key, room, mail.intervals
@@ -103,9 +103,11 @@ def write_events(team, wiring, mail, key):
                 for k in range(min(made, room.size)):
                     room[k] = room[k] << bits | (2 * units + u)
                 values += made
-        mail.start[u] = made + 1
-        # a softmax agent's later outcomes report when its first one does
-        mail.start[units + u] = made + 2 if wiring.agent[u] else mail.start[units + u - 1]
+        mail.start[u] = made + 1 if l < layers - 1 else 0
+        if not wiring.agent[u]:  # a softmax agent's later outcomes report when its first one does
+            mail.start[units + u] = mail.start[units + u - 1]
+        else:
+            mail.start[units + u] = made + 1 if l > 1 else 0
     total = errors + values
     if total <= mail.ticks.size:
         for k in range(values):
@@ -150,7 +152,7 @@ def lay_out(team, wiring, mail):
     units, layers = team.h.size, team.size.size
     start = 0
     for u in range(2 * units):
-        room = mail.start[u]
+        room = mail.start[u] if u % units >= team.size[0] else 0
         mail.start[u] = start
         mail.wired[u] = 0
         start += room

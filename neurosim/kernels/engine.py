@@ -48,6 +48,7 @@ from neurosim.kernels.traffic import (
     emit,
     empty,
     first_synapse,
+    link,
     lost_on_synapse,
     mailbox,
     note_age,
@@ -153,7 +154,7 @@ def act(team, wiring, mail, log, key, observation):
     mail.clock[CLOSE] = NEVER
     for j in range(inputs):
         team.h[j] = team.sampled[j] = mail.heard[j] = observation[j]
-        emit(log, mail.clock[NOW], OBSERVE, j, observation[j], NOBODY, NOBODY)
+        emit(log, mail.clock[NOW], OBSERVE, j, observation[j], NOBODY, NOBODY, False)
     done = mail.clock[NOW]
     for layer in range(1, layers):
         first, last = team.unit[layer], team.unit[layer] + team.size[layer]
@@ -178,11 +179,11 @@ def act(team, wiring, mail, log, key, observation):
             if team.activation[layer] != SOFTMAX:
                 team.h[u] = unit.sample(team.mu[u], team.var[u], team.noise[u])
             team.sampled[u] = team.h[u]
-            packet = NOBODY
+            time, sample = mail.ready[u], log.count[0]
+            emit(log, time, SAMPLE, u - inputs, team.h[u], NOBODY, NOBODY, False)
             if layer < layers - 1:
-                time = mail.ready[u]
                 packet = send(team, wiring, mail, log, key, UP, u, team.h[u], time)
-            emit(log, mail.ready[u], SAMPLE, u - inputs, team.h[u], NOBODY, packet)
+                link(log, sample, packet)
         done = max(done, latest)
     return done
 
@@ -291,7 +292,7 @@ def handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, step
     if kind == BROADCAST:
         if not reached(team, wiring, key, u, 2 * (team.count[PASSES] - 1)):
             return
-        emit(log, time, BROADCAST_ROW, u - inputs, td_error, NOBODY, NOBODY)
+        emit(log, time, BROADCAST_ROW, u - inputs, td_error, NOBODY, NOBODY, False)
         for k in range(u, last if learning else u):
             learn(team, wiring, mail, k, td_error, steps, anneal_steps)
         if layer == 1:
@@ -305,7 +306,7 @@ def handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, step
         g_above, armed = mailbox(team, wiring, mail, DOWN, u, layer)
         if not armed:
             tally(mail, layers, IDLE, 1)
-            emit(log, time, IDLE_ROW, u - inputs, team.h[u], NOBODY, NOBODY)
+            emit(log, time, IDLE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, False)
             return
         note_age(team, wiring, mail, DOWN, u, layer, time)
         team.f[u] = unit.weigh(0.0, team.wt[a : a + above], g_above)
@@ -320,11 +321,11 @@ def handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, step
     else:
         error_of(team, wiring, mail, u, layer)
     for k in range(u, last):
-        packet = NOBODY
-        payload = team.h[k] if moving else team.g[k]
+        payload, event = team.h[k] if moving else team.g[k], log.count[0]
+        emit(log, time, ROWS[kind], k - inputs, payload, NOBODY, NOBODY, False)
         if moving or layer > 1:
             packet = send(team, wiring, mail, log, key, UP if moving else DOWN, k, payload, time)
-        emit(log, time, ROWS[kind], k - inputs, payload, NOBODY, packet)
+            link(log, event, packet)
     if kind == ERROR_TICK:
         tally(mail, layers, REPORTS, 1)
         for k in range(u, last):
@@ -378,7 +379,7 @@ def accumulate(team, wiring, mail, log):
     factor = 1.0
     if team.gated:
         factor = gate(team.h[-1], team.mu[-1], team.gate_floor)
-        emit(log, time, GATE, units - 1 - inputs, factor, NOBODY, NOBODY)
+        emit(log, time, GATE, units - 1 - inputs, factor, NOBODY, NOBODY, False)
     for u in range(inputs, units):
         layer, first, n, bias = row(team, wiring, u)
         tagged = 0 < wiring.trace_after <= mail.error_ticks[u]
@@ -390,7 +391,7 @@ def accumulate(team, wiring, mail, log):
         unit.accumulate(team.z[first : first + n], x, g, team.trace_decay)
         team.z[bias] = team.trace_decay * team.z[bias] + g
         tally(mail, layers, LEARNING, n + 1)
-        emit(log, time, TRACE, u - inputs, g, NOBODY, NOBODY)
+        emit(log, time, TRACE, u - inputs, g, NOBODY, NOBODY, False)
         if layer < layers - 1 and wiring.feedback == KOLEN_POLLACK:
             a, above = feedback_row(team, u, layer)
             g_above, _ = mailbox(team, wiring, mail, DOWN, u, layer)

@@ -174,6 +174,7 @@ def read_mail(i, f):
         i[i[72] : i[73]],  # queue
         i[i[74] : i[75]],  # clock
         i[i[76] : i[77]],  # counts
+        i[i[78] : i[79]],  # totals
     )
 
 
@@ -182,10 +183,11 @@ def read_log(i, f):
     """The log whose blocks these are."""
     return Log(
         i[i[0] : i[1]],  # time
-        i[i[2] : i[3]],  # unit
-        i[i[4] : i[5]],  # kind
-        i[i[6] : i[7]],  # source
-        i[i[8] : i[9]],  # packet
-        f[i[10] : i[11]],  # value
-        i[i[12] : i[13]],  # count
+        i[i[2] : i[3]],  # order
+        i[i[4] : i[5]],  # unit
+        i[i[6] : i[7]],  # kind
+        i[i[8] : i[9]],  # source
+        i[i[10] : i[11]],  # packet
+        f[i[12] : i[13]],  # value
+        i[i[14] : i[15]],  # count
     )

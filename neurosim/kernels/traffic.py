@@ -31,38 +31,52 @@ MOVES, REPORTS, IDLE, FORWARD, FEEDBACK, LEARNING, STALENESS = range(7)  # 2 BIN
 OTHER_COUNTS = STALENESS + 2 * BINS
 
 # kinds of rows in a log
-(
-    OBSERVE,
-    SAMPLE,
-    DELIVER_VALUE,
-    DELIVER_ERROR,
-    LOST_VALUE,
-    LOST_ERROR,
-    DISCARD_VALUE,
-    DISCARD_ERROR,
-    BROADCAST_ROW,
-    ARM,
-    ERROR_ROW,
-    VALUE_ROW,
-    IDLE_ROW,
-    GATE,
-    TRACE,
-) = range(15)
+KINDS = (
+    "observe",
+    "deliver_value",
+    "deliver_error",
+    "discard_value",
+    "discard_error",
+    "lost_value",
+    "lost_error",
+    "sample",
+    "broadcast",
+    "arm",
+    "error_tick",
+    "value_tick",
+    "idle_tick",
+    "gate",
+    "trace",
+)
+OBSERVE, DELIVER, _, DISCARD, _, LOSE, _, SAMPLE = range(8)  # + d: the value's or the error's
+BROADCAST_ROW, ARM, ERROR_ROW, VALUE_ROW, IDLE_ROW, GATE, TRACE = range(8, 15)
 NOBODY = -1  # no unit, source or packet
 
 
 @kernel
-def emit(log, time, kind, unit, value, source, packet):
-    """Add a row to the log, if there is one."""
+def emit(log, time, kind, unit, value, source, packet, early):
+    """Add a row to the log, if there is one.
+
+    early: it stands before the other rows of its time, wherever it is written: an arrival that is
+    only noticed when a unit looks into its mailbox.
+    """
     if log.time.size > 0:
         row = log.count[0]
         log.time[row] = time
+        log.order[row] = 2 * time + (0 if early else 1)
         log.kind[row] = kind
         log.unit[row] = unit
         log.value[row] = value
         log.source[row] = source
         log.packet[row] = packet
         log.count[0] = row + 1
+
+
+@kernel
+def link(log, row, packet):
+    """Name the packet that a row's event has sent."""
+    if log.time.size > 0:
+        log.packet[row] = packet
 
 
 @kernel
@@ -118,8 +132,7 @@ def send(team, wiring, mail, log, key, d, s, payload, time):
         where = team.where + np.uint64(VALUE_LOSS if d == UP else ERROR_LOSS)
         if uniform(key, event, unit, where) < wiring.loss[out]:
             count(mail, layers, LOST, lane, receivers)
-            kind = LOST_VALUE if d == UP else LOST_ERROR
-            emit(log, time, kind, unit, payload, NOBODY, packet)
+            emit(log, time, LOSE + d, unit, payload, NOBODY, packet, False)
             return packet
     arrival = time + wiring.delay[out]
     if wiring.packet_delay > 0:
@@ -191,10 +204,10 @@ def deliver(team, wiring, mail, log, d, lane, place):
     late = arrival > mail.clock[CLOSE]
     if wiring.newest and number < mail.heard_number[source]:
         count(mail, layers, IN_FLIGHT if late else DISCARDED, lane, 1)
-        kind = DISCARD_VALUE if d == UP else DISCARD_ERROR
+        kind = DISCARD + d
     else:
         count(mail, layers, IN_FLIGHT if late else DELIVERED, lane, 1)
-        kind = DELIVER_VALUE if d == UP else DELIVER_ERROR
+        kind = DELIVER + d
         if mail.heard_number[source] < 0:
             mail.fresh[lane] += 1
         mail.sent_sum[lane] += time - mail.heard_time[source]
@@ -203,7 +216,8 @@ def deliver(team, wiring, mail, log, d, lane, place):
         mail.heard[source] = mail.payloads[place]
         if d == UP:
             mail.version[lane] += 1
-    emit(log, arrival, kind, NOBODY, mail.payloads[place], s - team.size[0], packet)
+    source = s - team.size[0]
+    emit(log, arrival, kind, NOBODY, mail.payloads[place], source, packet, arrival > time)
 
 
 @kernel
@@ -268,18 +282,19 @@ def collect_synapses(team, wiring, mail, log, key, d, u, layer, now):
             payload = mail.payloads[begin + k]
             if lost_on_synapse(team, wiring, key, d, s, number, i):
                 count(mail, layers, LOST, lane, 1)
-                kind = LOST_VALUE if d == UP else LOST_ERROR
+                kind = LOSE + d
             else:
                 late = arrival > mail.clock[CLOSE]
                 count(mail, layers, IN_FLIGHT if late else DELIVERED, lane, 1)
-                kind = DELIVER_VALUE if d == UP else DELIVER_ERROR
+                kind = DELIVER + d
                 if mail.slot_number[synapse] < 0:
                     mail.slot_fresh[d * units + u] += 1
                 mail.slot_sum[d * units + u] += put[1] - mail.slot_time[synapse]
                 mail.slot_time[synapse] = put[1]
                 mail.slot_number[synapse] = number
                 mail.slot[synapse] = payload
-            emit(log, arrival, kind, u - inputs, payload, s - inputs, put[3])
+            early = arrival > put[1]
+            emit(log, arrival, kind, u - inputs, payload, s - inputs, put[3], early)
             k += 1
         mail.taken[synapse] = k
 

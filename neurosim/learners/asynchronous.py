@@ -5,18 +5,29 @@ from numpy.typing import NDArray
 
 from neurosim.kernels.agent import BOOTSTRAP, bounded
 from neurosim.kernels.clock import NOW
-from neurosim.kernels.engine import SYMMETRIC
+from neurosim.kernels.engine import KOLEN_POLLACK, SYMMETRIC
+from neurosim.kernels.traffic import BINS, FORWARD, IDLE, LEARNING, MOVES, STALENESS
 from neurosim.learners.map_prop import MapProp
-from neurosim.memory import Floats
+from neurosim.memory import Floats, Integers, Team
 from neurosim.network import TEAMS
 from neurosim.spec import Spec, timing_of
 from neurosim.teams import AsynchronousTeam
+from neurosim.timing import feedback_weights
 
 # What of the mailboxes outlives a step.
 _MAIL = (
     *("updates", "heard", "heard_time", "sent_sum", "slot", "slot_time", "slot_sum", "clock"),
-    *("zt", "mt", "vt"),
+    *("zt", "mt", "vt", "totals"),
 )
+EVENT_TYPES = {
+    "time": np.int64,
+    "team": np.uint8,
+    "unit": np.int32,
+    "kind": np.uint8,
+    "value": np.float64,
+    "source": np.int32,
+    "packet": np.int64,
+}
 
 
 class AsynchronousMapProp(MapProp):
@@ -81,6 +92,53 @@ class AsynchronousMapProp(MapProp):
         for team in self.teams:
             team.write_log(wanted)
 
+    def weights(self, name: str) -> dict[str, Floats]:
+        """As `MapProp.weights`, and the feedback weights B2, B3, ... where units have their own:
+        row j of B2 is what unit j of layer 1 holds for layer 2; W2 transposed if they agree."""
+        team, found = self._team(name), super().weights(name)
+        if team.wiring.feedback != SYMMETRIC:
+            found |= _named_feedback(team.memory, team.memory.wt, "")
+        return found
+
+    def state_of(self, name: str) -> dict[str, NDArray[np.generic]]:
+        """As `MapProp.state_of`, with feedback weights that are learned; adam_count is per unit."""
+        team, found = self._team(name), super().state_of(name)
+        if team.wiring.feedback == KOLEN_POLLACK:
+            for prefix in "zmv":
+                found |= _named_feedback(team.memory, getattr(team.mail, f"{prefix}t"), prefix)
+        return found | {"adam_count": team.mail.updates[int(team.memory.size[0]) :]}
+
+    def counts(self) -> dict[str, Integers]:
+        """What the latest step counted, by column of /steps."""
+        return {
+            f"{name}_{what}": counts
+            for name, team in zip(TEAMS, self.teams, strict=True)
+            for what, counts in named_counts(team.memory, team.mail.counts).items()
+        }
+
+    def totals(self) -> dict[str, Integers]:
+        """The same of all steps so far, by team and name."""
+        return {
+            f"{name}/totals/{what}": counts
+            for name, team in zip(TEAMS, self.teams, strict=True)
+            for what, counts in named_counts(team.memory, team.mail.totals).items()
+        }
+
+    def events(self) -> dict[str, NDArray[np.generic]]:
+        """Columns of what happened in the latest step, in its order."""
+        logs = [(number, team.log) for number, team in enumerate(self.teams)]
+        rows = [slice(0, int(log.count[0])) for _, log in logs]
+        order = np.concatenate([log.order[r] for (_, log), r in zip(logs, rows, strict=True)])
+        order = np.argsort(order, kind="stable")
+        columns: dict[str, NDArray[np.generic]] = {
+            name: np.concatenate(
+                [getattr(log, name)[r] for (_, log), r in zip(logs, rows, strict=True)]
+            )[order]
+            for name in ("time", "unit", "kind", "value", "source", "packet")
+        }
+        columns["team"] = np.repeat([0, 1], [r.stop for r in rows])[order]
+        return {name: columns[name].astype(dtype) for name, dtype in EVENT_TYPES.items()}
+
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that learning has changed, by name: what a checkpoint holds."""
         arrays = super().state()
@@ -89,6 +147,9 @@ class AsynchronousMapProp(MapProp):
             if team.wiring.feedback != SYMMETRIC:
                 arrays[f"{name}/wt"] = team.memory.wt
         return arrays
+
+    def _team(self, name: str) -> AsynchronousTeam:
+        return self.teams[TEAMS.index(name)]
 
     def _act(self, observation: Floats) -> None:
         for team in self.teams:
@@ -111,3 +172,29 @@ class AsynchronousMapProp(MapProp):
     def _wait_until(self, time: int) -> None:
         for team in self.teams:
             team.mail.clock[NOW] = time
+
+
+def named_counts(team: Team, counts: Integers) -> dict[str, Integers]:
+    """Views of a team's counts.
+
+    sent, delivered, lost, discarded and in_flight are (2, L-1): values up and errors down, by
+    projection from the first hidden layer up.  ticks: value ticks, error ticks, value ticks of
+    units that were not armed.  multiply_adds: of the forward and the feedback products and of
+    learning (a trace counts one for each parameter, an Adam update three).  staleness (2, 32):
+    mean age of the mailbox at each use, of values and of errors, in bins of a quarter of a period,
+    the last one open.
+    """
+    layers = team.size.size
+    lanes = counts[: 10 * layers].reshape(5, 2, layers)
+    names = ("sent", "delivered", "lost", "discarded", "in_flight")
+    found = {name: lanes[k, :, 1 : layers - 1] for k, name in enumerate(names)}
+    rest = counts[10 * layers :]
+    found["ticks"] = rest[MOVES : IDLE + 1]
+    found["multiply_adds"] = rest[FORWARD : LEARNING + 1]
+    found["staleness"] = rest[STALENESS:].reshape(2, BINS)
+    return found
+
+
+def _named_feedback(team: Team, parameters: Floats, prefix: str) -> dict[str, Floats]:
+    views = feedback_weights(team, parameters)
+    return {f"{prefix}B{layer}": view for layer, view in enumerate(views, start=2)}

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from neurosim.errors import RunError
 from neurosim.kernels import agent as kernels
-from neurosim.memory import Block, Floats, Team
+from neurosim.kernels.team import UPDATES
+from neurosim.memory import Block, Floats, Integers, Team
 from neurosim.network import (
     TEAMS,
     build_shared,
@@ -16,6 +17,7 @@ from neurosim.network import (
     orient,
     read_shared,
     read_team,
+    weights,
 )
 from neurosim.spec import Actor, Critic, Spec, load
 
@@ -96,6 +98,34 @@ class MapProp:
         orient(self.actor)
         orient(self.critic)
 
+    def weights(self, name: str) -> dict[str, Floats]:
+        """Views of a team's weights and biases: W1, b1, W2, b2 and so on."""
+        return named_layers(getattr(self, name), getattr(self, name).w, "")
+
+    def state_of(self, name: str) -> dict[str, NDArray[np.generic]]:
+        """Views of all that a team has learned: `weights`, the traces zW1, zb1, ..., Adam's moments
+        mW1, ..., vW1, ... and its number of updates, adam_count."""
+        team = getattr(self, name)
+        arrays: dict[str, NDArray[np.generic]] = {**self.weights(name)}
+        for prefix in "zmv":
+            arrays |= named_layers(team, getattr(team, prefix), prefix)
+        return arrays | {"adam_count": team.count[UPDATES]}
+
+    def counts(self) -> dict[str, Integers]:
+        """What the latest step counted, by column of /steps: of units that are agents."""
+        return {}
+
+    def totals(self) -> dict[str, Integers]:
+        """The same of all steps so far, by team and name."""
+        return {}
+
+    def write_log(self, wanted: bool) -> None:
+        """Keep the events of each step from the next one on, or stop doing so."""
+
+    def events(self) -> dict[str, NDArray[np.generic]]:
+        """Columns of what happened in the latest step; none where units have no clocks."""
+        return {}
+
     def _check_parameters(self) -> None:
         """Stop where a parameter learns no more: nan and inf all end in Adam's second moments."""
         for name, team in zip(TEAMS, (self.actor, self.critic), strict=True):
@@ -131,6 +161,15 @@ class MapProp:
                     f"{team.mu[place]:.6g}. A smaller {name}.step_size or {name}.alpha, or a "
                     f"larger {name}.var, helps."
                 )
+
+
+def named_layers(team: Team, parameters: Floats, prefix: str) -> dict[str, Floats]:
+    """Views of a team's w, z, m or v: <prefix>W1, <prefix>b1, <prefix>W2 and so on."""
+    found = {}
+    for layer in range(1, team.size.size):
+        w, b = weights(team, parameters, layer)
+        found |= {f"{prefix}W{layer}": w, f"{prefix}b{layer}": b}
+    return found
 
 
 def compile_kernels() -> None:

@@ -7,12 +7,10 @@ import numpy as np
 
 from neurosim.learners import MapProp
 from neurosim.memory import Floats, Team
-from neurosim.network import TEAMS, weights
+from neurosim.network import TEAMS
 from neurosim.record import schema
 from neurosim.record.segments import SegmentWriter
 from neurosim.spec import Record
-
-_PARAMETERS = {"": "w", "z": "z", "m": "m", "v": "v"}  # prefix of W and b -> array of the team
 
 
 class RunLog:
@@ -46,6 +44,7 @@ class RunLog:
         self._episode = self._t = self._episode_start = 0
         self._first, self._last = 0, 0  # steps [first, last) of this episode are in its window
         self._open = False
+        self._events = 0  # rows of events in the window
 
     def begin_episode(self, episode: int) -> None:
         """Episode `episode`, counted from 1, is about to begin."""
@@ -63,6 +62,8 @@ class RunLog:
         self._columns["observation"][row] = observation
         self._columns["action"][row] = action
         self._columns["value"][row] = self._agent.value
+        for name, counts in self._agent.counts().items():
+            self._columns[name][row] = counts
         if self._open:
             self._record_step()
         self._t += 1
@@ -83,7 +84,9 @@ class RunLog:
         elif self._t == self._first:
             self._put_state("before")
             self._open = True
+            self._agent.write_log(True)
             self._window_start = self._episode_start + self._t
+            self._events = 0
 
     def end_episode(self, total: float, terminated: bool, truncated: bool, seed: int) -> None:
         """The episode is over: `total` is its return, `seed` the environment's."""
@@ -117,6 +120,7 @@ class RunLog:
         )
         self.windows += 1
         self._open = False
+        self._agent.write_log(False)
 
     def flush(self) -> None:
         """Hand all finished steps to the writer."""
@@ -137,9 +141,14 @@ class RunLog:
 
     def put_weights(self, which: str) -> None:
         """Write the weights of both teams as `which`: initial or final."""
-        for name, team in self._teams():
-            for key, array in _layers(team, team.w).items():
+        for name in TEAMS:
+            for key, array in self._agent.weights(name).items():
                 self._writer.put(f"{schema.weights(name, which)}/{key}", array)
+
+    def put_totals(self) -> None:
+        """Write what all steps of the run counted together."""
+        for path, counts in self._agent.totals().items():
+            self._writer.put(f"{schema.TEAMS}/{path}", counts)
 
     def _teams(self) -> list[tuple[str, Team]]:
         return list(zip(TEAMS, (self._agent.actor, self._agent.critic), strict=True))
@@ -155,6 +164,8 @@ class RunLog:
             "td_error": np.empty(self.BUFFER),
             "value": np.empty(self.BUFFER),
         }
+        for name, counts in self._agent.counts().items():
+            self._columns[name] = np.empty((self.BUFFER, *counts.shape), np.int32)
 
     def _window_of(self, episode: int) -> tuple[int, int]:
         """Steps [first, last) of the episode's window, (-1, -1) where none was asked for."""
@@ -163,27 +174,25 @@ class RunLog:
         return (min(a for a, _ in spans), max(b for _, b in spans)) if spans else (-1, -1)
 
     def _record_step(self) -> None:
+        window = f"{schema.WINDOWS}/{self.windows}"
         for name, team in self._teams():
             for key in ("sampled", "h"):
-                path = f"{schema.WINDOWS}/{self.windows}/{name}/{schema.WINDOW_VALUES[key]}"
+                path = f"{window}/{name}/{schema.WINDOW_VALUES[key]}"
                 self._writer.append(path, getattr(team, key)[None, int(team.size[0]) :])
+        events = self._agent.events()
+        if not events:
+            return
+        self._writer.append(f"{window}/first_event", np.array([self._events]))
+        for name, column in events.items():
+            typed = column.astype(schema.KIND) if name == "kind" else column
+            self._writer.append(f"{window}/events/{name}", typed)
+        self._events += len(events["time"])
 
     def _close_window(self) -> None:
         self._put_state("after")
         self.abandon_window()
 
     def _put_state(self, when: str) -> None:
-        for name, team in self._teams():
-            group = f"{schema.WINDOWS}/{self.windows}/{name}/{when}"
-            for prefix, field in _PARAMETERS.items():
-                for key, array in _layers(team, getattr(team, field)).items():
-                    self._writer.put(f"{group}/{prefix}{key}", array)
-            self._writer.put(f"{group}/adam_count", team.count[1])
-
-
-def _layers(team: Team, parameters: Floats) -> dict[str, Floats]:
-    """W1, b1, W2, b2, ... of one of a team's parameter arrays."""
-    found = {}
-    for layer in range(1, team.size.size):
-        found[f"W{layer}"], found[f"b{layer}"] = weights(team, parameters, layer)
-    return found
+        for name in TEAMS:
+            for key, array in self._agent.state_of(name).items():
+                self._writer.put(f"{schema.WINDOWS}/{self.windows}/{name}/{when}/{key}", array)

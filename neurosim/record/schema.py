@@ -4,7 +4,13 @@ A run file holds, beside its root attributes, the tables ``/episodes`` and ``/st
 to a team under ``/teams/<team>`` and the windows recorded in full detail under ``/windows/<k>``.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from neurosim.kernels.clock import TICKS
+from neurosim.kernels.traffic import KINDS
 
 FORMAT = "neurosim-run"
 FORMAT_VERSION = 1
@@ -37,6 +43,7 @@ class Field(NamedTuple):
     dtype: str | None  # None: the task decides
     description: str
     units: str | None = None  # None: a pure number, or in the units of the task
+    more: dict[str, Any] = {}  # noqa: RUF012  # further attributes
 
 
 # By path, as `SegmentWriter.append` takes it.
@@ -55,6 +62,51 @@ COLUMNS = {
     "steps/value": Field("f8", "mean of the critic's output, feed-forward, at this observation"),
 }
 
+_LANES = "values up and errors down, by projection from the first hidden layer up"
+COUNTS = {
+    "sent": Field("i4", f"packets handed to the wire; {_LANES}", "packets"),
+    "delivered": Field("i4", f"packets that had arrived at the window's end; {_LANES}", "packets"),
+    "lost": Field("i4", f"packets that never arrive; {_LANES}", "packets"),
+    "discarded": Field("i4", f"packets that were overtaken and thrown away; {_LANES}", "packets"),
+    "in_flight": Field("i4", f"packets on their way at the window's end; {_LANES}", "packets"),
+    "ticks": Field("i4", "value ticks, error ticks, value ticks of units not armed", "ticks"),
+    "multiply_adds": Field("i4", "of the forward products, the feedback products, of learning"),
+    "staleness": Field(
+        "i4",
+        "mean age of the mailbox at each use, of values and of errors, in bins of a quarter of a "
+        "mean tick period, the last one open",
+        "uses",
+    ),
+}
+COLUMNS |= {
+    f"steps/{team}_{name}": field for team in ("actor", "critic") for name, field in COUNTS.items()
+}
+
+# Rows of windows/<k>/events.
+KIND = h5py.enum_dtype({name: code for code, name in enumerate(KINDS)}, basetype="u1")
+EVENTS = {
+    "time": Field(
+        "i8",
+        "when it happened; one time for the whole run",
+        f"1/{TICKS} of a mean tick period",
+        {"ticks_per_period": TICKS},
+    ),
+    "team": Field("u1", "0 the actor, 1 the critic"),
+    "unit": Field("i4", "unit of the team, from the first hidden one; -1: all that can receive it"),
+    "kind": Field(
+        None,
+        "what happened",
+        None,
+        {
+            "flag_values": np.arange(len(KINDS), dtype=np.uint8),
+            "flag_meanings": " ".join(KINDS),
+        },
+    ),
+    "value": Field("f8", "the unit's value, its error packet, the payload, the td_error, the gate"),
+    "source": Field("i4", "unit that sent the packet; -1: none"),
+    "packet": Field("i8", "packet that was sent, arrived or was lost, by number; -1: none"),
+}
+
 # Arrays of a team's memory that a window holds for each of its steps, and their names there.
 WINDOW_VALUES = {"sampled": "sampled", "h": "relaxed"}
 
@@ -64,11 +116,11 @@ def weights(team: str, which: str) -> str:
     return f"{TEAMS}/{team}/weights/{which}"
 
 
-def attributes(path: str) -> dict[str, str]:
+def attributes(path: str) -> dict[str, Any]:
     """Return the attributes of the column at `path`; none for what is not in a table."""
-    field = COLUMNS.get(path)
+    group, _, name = path.rpartition("/")
+    field = EVENTS.get(name) if group.endswith("/events") else COLUMNS.get(path)
     if field is None:
         return {}
-    if field.units is None:
-        return {"description": field.description}
-    return {"description": field.description, "units": field.units}
+    units = {} if field.units is None else {"units": field.units}
+    return {"description": field.description, **units, **field.more}
