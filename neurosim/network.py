@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurosim.kernels import reading, rng
 from neurosim.kernels.activation import CODES, LINEAR, SOFTMAX
@@ -123,7 +124,7 @@ def orient(team: Team) -> None:
         transpose(team.w[part], n_out, n_in, team.wt[part])
 
 
-def weights(team: Team, parameters: Floats, layer: int) -> tuple[Floats, Floats]:
+def weights(team: Team, parameters: NDArray[Any], layer: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Views (n_out, n_in) and (n_out,) of one layer's weights and biases in w, z, m or v."""
     n_out, n_in = int(team.size[layer]), int(team.size[layer - 1])
     start = int(team.param[layer])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurosim.errors import InputError
 from neurosim.kernels import elementary, engine, rng, traffic
@@ -49,6 +50,12 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
         for u in range(inputs, units):
             x = rng.normal(key, 1, u - inputs, where)
             rate[u] *= elementary.exp(s * x - s * s / 2)
+    window = int(_ticks(N if timing.window is None else timing.window))
+    if rate.max() * window >= 2.0**19 * TICKS:
+        raise InputError(
+            f"timing.rate_spread = {timing.rate_spread}: a unit of the {name} ticks "
+            f"{rate.max():.3g} times a period; a smaller spread or window is needed."
+        )
     with np.errstate(divide="ignore"):
         interval = np.where(rate > 0.0, TICKS / rate, np.inf)
     period = np.where(rate > 0.0, np.rint(np.minimum(interval, 2.0**62)), 0.0).astype(np.int64)
@@ -78,14 +85,12 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
     synapse_delay = np.zeros(2 * team.w.size if per_synapse else 0, np.int64)
     if timing.synapse_delay > 0.0:
         _draw_synapse_delays(team, synapse_delay, int(_ticks(timing.synapse_delay)), key)
-    window = int(_ticks(N if timing.window is None else timing.window))
     lag = period // 2 if timing.error_clock == "antiphase" else np.zeros_like(period)
     broadcast_delay = _ticks(_per_unit(name, "broadcast_delay", team, timing.broadcast_delay))
     packet_delay = int(_ticks(timing.packet_delay))
-    ticking = (period > 0) & (agent > 0)
-    last_tick = window + int(np.max(np.rint(timing.jitter * period) + lag, where=ticking, initial=0))
+    after_window = np.where(interval < np.inf, timing.jitter * period + lag, 0.0)
+    last_tick = window + int(np.ceil(after_window.max()))
     journey = int(delay.max()) + packet_delay + int(synapse_delay.max(initial=0))
-    feedback = engine.FEEDBACKS[timing.feedback]
     _start_feedback(team, timing, key)
     return pack(
         Wiring,
@@ -112,7 +117,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
             "per_synapse": per_synapse,
             "loss_per_synapse": timing.loss_per == "synapse",
             "timer": -1 if timing.sampling_timer is None else _ticks(timing.sampling_timer),
-            "feedback": feedback,
+            "feedback": engine.FEEDBACKS[timing.feedback],
             "silent": timing.silent_until_first_tick,
             "trace_after": timing.trace_after,
             "jitter": timing.jitter,
@@ -198,7 +203,7 @@ def unpack(kind: type[Arrays], block: Block) -> Arrays:
         source = block.floats if field_type in (Floats, float) else block.integers
         view = source[table[2 * k] : table[2 * k + 1]]
         fields.append(view if field_type in (Floats, Integers) else view[0].item())
-    return kind(*fields)
+    return kind._make(fields)
 
 
 def _ticks(periods: Any) -> Any:
@@ -218,9 +223,7 @@ def _per_projection(layer: Integers, value: float | list[float], d: int) -> Floa
     return per_layer[layer]
 
 
-def _per_unit(
-    name: str, key: str, team: Team, value: float | list[float | list[float]]
-) -> Floats:
+def _per_unit(name: str, key: str, team: Team, value: float | list[float | list[float]]) -> Floats:
     """One number for each unit, from one for all, one for each layer or one for each unit."""
     found = np.zeros(team.h.size)
     entries = [value] * (team.size.size - 1) if isinstance(value, float) else value
@@ -237,15 +240,18 @@ def _per_unit(
 
 def _draw_synapse_delays(team: Team, delays: Integers, largest: int, key: Integers) -> None:
     """What each synapse adds, uniform in [0, largest), from its receiver's stream."""
-    for d, stream in ((0, rng.VALUE_SYNAPSE), (1, rng.ERROR_SYNAPSE)):
+    half = team.w.size
+    layers = range(1, team.size.size)
+    up = [weights(team, delays[:half], l)[0] for l in layers[1:]]  # rows: receivers
+    down = feedback_weights(team, delays[half:])
+    for stream, first, rows in ((rng.VALUE_SYNAPSE, 2, up), (rng.ERROR_SYNAPSE, 1, down)):
         where = np.uint64(int(team.where) + stream)
-        for l in range(2 - d, team.size.size - d):  # layer of the receivers
-            n = int(team.size[l - 1 + 2 * d])
-            u = np.empty(n)
-            for receiver in range(team.unit[l], team.unit[l] + team.size[l]):
-                rng.uniforms(key, n, receiver - team.size[0], where, u)
-                first = traffic.first_synapse(team, d, receiver, l)
-                delays[first : first + n] = (u * largest).astype(np.int64)
+        for l, layer in enumerate(rows, start=first):
+            u = np.empty(layer.shape[1])
+            for i, synapses in enumerate(layer):
+                receiver = int(team.unit[l] - team.size[0]) + i
+                rng.uniforms(key, u.size, receiver, where, u)
+                synapses[:] = (u * largest).astype(np.int64)
 
 
 def _start_feedback(team: Team, timing: TeamTiming, key: Integers) -> None:
@@ -255,23 +261,21 @@ def _start_feedback(team: Team, timing: TeamTiming, key: Integers) -> None:
     if a == 1.0:
         return  # the transposed weights, as they are
     where = np.uint64(int(team.where) + rng.FEEDBACK)
-    for l in range(2, team.size.size):
-        w, _ = weights(team, team.w, l)
-        n, below = w.shape
-        bound = np.sqrt(6.0 / (n + below))
-        for j in range(below):
-            held = np.empty(n)
-            rng.uniforms(key, n, int(team.unit[l - 1]) + j - int(team.size[0]), where, held)
+    for l, rows in enumerate(feedback_weights(team, team.wt), start=1):
+        w, _ = weights(team, team.w, l + 1)
+        bound = np.sqrt(6.0 / sum(w.shape))
+        for j, row in enumerate(rows):
+            held = np.empty(row.size)
+            rng.uniforms(key, row.size, int(team.unit[l] - team.size[0]) + j, where, held)
             held = (2.0 * bound) * held - bound
             if timing.feedback == "sign_symmetric":
                 held = np.copysign(held, w[:, j])
             elif a > 0.0:
                 held = a * w[:, j] + np.sqrt(1.0 - a * a) * held
-            first = int(team.param[l]) + j * n
-            team.wt[first : first + n] = held
+            row[:] = held
 
 
-def feedback_weights(team: Team, parameters: Floats) -> list[Floats]:
+def feedback_weights(team: Team, parameters: NDArray[Any]) -> list[NDArray[Any]]:
     """Views (n(l), n(l+1)) for l = 1, ..., L-1 of wt, zt, mt or vt: a row for each holder."""
     views = []
     for l in range(2, team.size.size):

@@ -36,10 +36,10 @@ def totals(run: Run, team: str) -> Traffic:
     KeyError : the run is synchronous.
     """
     group = run[f"teams/{team}/totals"]
-    sums = (int(group[name][...].sum()) for name in Traffic._fields[:5])
-    ticks = (int(n) for n in group["ticks"][...])
+    packets = [int(group[name][...].sum()) for name in Traffic._fields[:5]]
+    ticks = [int(n) for n in group["ticks"][...]]
     uses = group["staleness"][...].sum(axis=0)
     ages = (np.arange(BINS) + 0.5) * BIN_PERIODS
     ages[-1] = (BINS - 1) * BIN_PERIODS
     staleness = float(uses @ ages / uses.sum()) if uses.sum() else float("nan")
-    return Traffic(*sums, *ticks, int(group["multiply_adds"][...].sum()), staleness)
+    return Traffic._make([*packets, *ticks, int(group["multiply_adds"][...].sum()), staleness])

@@ -3,14 +3,14 @@
 `blocks` are those of a team, its wiring, its mail and its log.
 """
 
-from neurosim.jit import kernel
+from neurosim.jit import kernel, part
 from neurosim.kernels import engine
 from neurosim.kernels.clock import EVENTS, plan
 from neurosim.kernels.reading import read_log, read_mail, read_shared, read_team, read_wiring
 from neurosim.kernels.team import first_diverged
 
 
-@kernel
+@part
 def read(blocks):
     """The arrays of a team, its wiring, its mail and its log."""
     team, wiring, mail, log = blocks
@@ -22,7 +22,7 @@ def read(blocks):
     )
 
 
-@kernel
+@part
 def rows_at_most(team, wiring, mail):
     """How many rows a step can add to a log."""
     units, widest = team.h.size, 1

@@ -8,7 +8,7 @@ window's beginning.
 
 import numpy as np
 
-from neurosim.jit import kernel
+from neurosim.jit import part
 from neurosim.kernels.elementary import log
 from neurosim.kernels.rng import CLOCK, uniform
 from neurosim.kernels.team import PASSES
@@ -19,7 +19,7 @@ DIGIT = 11  # bits sorted at a time
 NOW, BEGIN, CLOSE, EVENTS, PACKETS = range(5)  # entries of Mail.clock
 
 
-@kernel
+@part
 def bits_for(units):
     """Bits of an event that hold its kind and unit."""
     bits = 1
@@ -28,14 +28,14 @@ def bits_for(units):
     return bits
 
 
-@kernel
+@part
 def poisson_intervals(key, event, unit, where, interval, out):
     """Intervals event, event + 1, ... of a Poisson clock into out."""
     for k in range(out.size):
         out[k] = -log(uniform(key, event + k, unit, where)) * interval
 
 
-@kernel
+@part
 def jittered(key, event, unit, where, time, jitter, period):
     """A periodic tick moved within +- jitter periods; one before 0 is at 0."""
     u = uniform(key, event, unit, where)
@@ -43,7 +43,7 @@ def jittered(key, event, unit, where, time, jitter, period):
     return moved if moved > 0 else 0
 
 
-@kernel
+@part
 def tick_times(wiring, u, event, unit, where, key, times, intervals):
     """Times of unit u's ticks in the window into times.  Returns how many there are, those that
     there is no room for included."""
@@ -69,7 +69,7 @@ def tick_times(wiring, u, event, unit, where, key, times, intervals):
         made += 1
 
 
-@kernel
+@part
 def write_events(team, wiring, mail, key):
     """All events of the window of this pass, unsorted: broadcasts, error ticks, value ticks, each
     unit by unit; and into mail.start how many packets each unit may send, values first.
@@ -115,7 +115,7 @@ def write_events(team, wiring, mail, key):
     return total
 
 
-@kernel
+@part
 def sort_events(events, other, digits, bits):
     """Sort events by their time, keeping the order of those of one time (radix sort).
 
@@ -146,7 +146,7 @@ def sort_events(events, other, digits, bits):
         latest >>= DIGIT
 
 
-@kernel
+@part
 def lay_out(team, wiring, mail):
     """From how many packets each unit may send to where its own, or its layer's, begin."""
     units, layers = team.h.size, team.size.size
@@ -164,7 +164,7 @@ def lay_out(team, wiring, mail):
     mail.head[2 * layers - 1] = mail.tail[2 * layers - 1] = start
 
 
-@kernel
+@part
 def plan(team, wiring, mail, key):
     """Put down all events of the coming pass, in order.
 

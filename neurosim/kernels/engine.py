@@ -6,7 +6,7 @@ gate and the traces; `learn_last`, the broadcast that ends an episode.  Before a
 
 import numpy as np
 
-from neurosim.jit import kernel
+from neurosim.jit import part
 from neurosim.kernels import unit
 from neurosim.kernels.activation import SOFTMAX
 from neurosim.kernels.clock import (
@@ -44,7 +44,6 @@ from neurosim.kernels.traffic import (
     UP,
     VALUE_ROW,
     collect,
-    collect_lane,
     emit,
     empty,
     first_synapse,
@@ -67,7 +66,7 @@ NEVER = np.iinfo(np.int64).max
 ROWS = (ARM, ERROR_ROW, VALUE_ROW)  # of a log, by kind of event
 
 
-@kernel
+@part
 def row(team, wiring, u):
     """Unit u's layer, where its weights begin, how many there are, and where its bias is."""
     layer = wiring.layer[u]
@@ -81,14 +80,14 @@ def row(team, wiring, u):
     )
 
 
-@kernel
+@part
 def feedback_row(team, u, layer):
     """Where unit u's feedback weights begin in wt, and how many there are."""
     n = team.size[layer + 1]
     return team.param[layer + 1] + (u - team.unit[layer]) * n, n
 
 
-@kernel
+@part
 def refresh(team, wiring, mail, u):
     """mu and slope of unit u from its mailbox; nothing to do if nothing has arrived since."""
     layer, first, n, bias = row(team, wiring, u)
@@ -103,7 +102,7 @@ def refresh(team, wiring, mail, u):
         team.mu[u], team.slope[u] = unit.mean(team.activation[layer], team.p[u])
 
 
-@kernel
+@part
 def error_of(team, wiring, mail, u, layer):
     """An agent's error packets g from its potentials; 0 before its first move if it is silent."""
     if team.activation[layer] == SOFTMAX:
@@ -116,7 +115,7 @@ def error_of(team, wiring, mail, u, layer):
         team.g[u] = unit.error_packet(team.h[u], team.mu[u], team.slope[u], team.var[u])
 
 
-@kernel
+@part
 def ready_time(team, wiring, mail, key, u, layer):
     """When unit u samples: all values of this pass are there, or its timer has run out."""
     now = mail.clock[NOW]
@@ -144,7 +143,7 @@ def ready_time(team, wiring, mail, key, u, layer):
     return latest
 
 
-@kernel
+@part
 def act(team, wiring, mail, log, key, observation):
     """Sampling wave on an observation.  Returns the time at which the output has sampled."""
     inputs, layers = team.size[0], team.size.size
@@ -188,11 +187,11 @@ def act(team, wiring, mail, log, key, observation):
     return done
 
 
-@kernel
+@part
 def learn(team, wiring, mail, u, td_error, steps, anneal_steps):
     """Unit u updates its weights, its bias and its feedback weights (line 14)."""
     layer, first, n, bias = row(team, wiring, u)
-    layers, units = team.size.size, team.h.size
+    layers = team.size.size
     alpha = annealed(team.alpha[layer], team.anneal_to[layer], steps, anneal_steps)
     mail.updates[u] += 1
     moments = unit.moments(team, mail.updates[u])
@@ -238,7 +237,7 @@ def learn(team, wiring, mail, u, td_error, steps, anneal_steps):
     tally(mail, layers, LEARNING, 3 * updated)
 
 
-@kernel
+@part
 def carry_weights(team, wiring, u, layer, first, n):
     """Unit u's weights, or their signs, become feedback weights of the units below: not local."""
     k, above = u - team.unit[layer], team.size[layer]
@@ -252,7 +251,7 @@ def carry_weights(team, wiring, u, layer, first, n):
             team.wt[place] = np.copysign(team.wt[place], w)
 
 
-@kernel
+@part
 def reached(team, wiring, key, u, event):
     """Whether a td_error reaches unit u."""
     if wiring.broadcast_loss[u] == 0.0:
@@ -261,7 +260,7 @@ def reached(team, wiring, key, u, event):
     return uniform(key, event, u - team.size[0], where) >= wiring.broadcast_loss[u]
 
 
-@kernel
+@part
 def tag(team, wiring, mail, u):
     """Keep what unit u's trace will take."""
     layer, first, n, _ = row(team, wiring, u)
@@ -278,14 +277,14 @@ def tag(team, wiring, mail, u):
             mail.tagged_g_above[a + k] = g_above[k]
 
 
-@kernel
+@part
 def handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, steps, anneal_steps):
     """A broadcast reaches an agent, or its error clock or its value clock ticks.
 
     Broadcast: it learns and reports its error to the layer below.  Error tick: it reports its
     error.  Value tick: if every unit above has reported, it moves and sends its value up.
     """
-    units, layers, inputs = team.h.size, team.size.size, team.size[0]
+    layers, inputs = team.size.size, team.size[0]
     layer = wiring.layer[u]
     last = u + (team.size[layer] if team.activation[layer] == SOFTMAX else 1)
     moving = kind == VALUE_TICK
@@ -334,7 +333,7 @@ def handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, step
                 tag(team, wiring, mail, k)
 
 
-@kernel
+@part
 def land(team, wiring, mail, log, key):
     """All packets on their way arrive."""
     layers = team.size.size
@@ -344,7 +343,7 @@ def land(team, wiring, mail, log, key):
                 collect(team, wiring, mail, log, key, d, u, layer, NEVER)
 
 
-@kernel
+@part
 def relax(team, wiring, mail, log, key, begin, td_error, learning, steps, anneal_steps):
     """The broadcast of td_error at time `begin` and the window; then all packets land."""
     units = team.h.size
@@ -358,13 +357,11 @@ def relax(team, wiring, mail, log, key, begin, td_error, learning, steps, anneal
         while u >= units:
             u -= units
             kind += 1
-        handle(
-            team, wiring, mail, log, key, kind, u, time, td_error, learning, steps, anneal_steps
-        )
+        handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, steps, anneal_steps)
     land(team, wiring, mail, log, key)
 
 
-@kernel
+@part
 def accumulate(team, wiring, mail, log):
     """Who has reported no error finds it now; the gate; then each unit's trace (line 19)."""
     units, inputs, layers = team.h.size, team.size[0], team.size.size
@@ -403,7 +400,7 @@ def accumulate(team, wiring, mail, log):
             tally(mail, layers, LEARNING, above)
 
 
-@kernel
+@part
 def learn_last(team, wiring, mail, log, key, td_error, steps, anneal_steps):
     """The td_error of an episode's last transition reaches the agents."""
     land(team, wiring, mail, log, key)
@@ -416,7 +413,7 @@ def learn_last(team, wiring, mail, log, key, td_error, steps, anneal_steps):
                 learn(team, wiring, mail, k, td_error, steps, anneal_steps)
 
 
-@kernel
+@part
 def clear_traces(team, mail):
     """z = 0 at the start of an episode."""
     for k in range(team.z.size):

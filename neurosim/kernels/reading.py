@@ -12,7 +12,7 @@ each field, in the order of the NamedTuple; a single number is an array of one.
 
 import numpy as np
 
-from neurosim.jit import kernel
+from neurosim.jit import kernel, part
 from neurosim.memory import Log, Mail, Shared, Team, Wiring
 
 LAYERS, UNITS, PARAMETERS, N, GATED, STALE, WHERE, COUNT = range(8)  # COUNT: two entries
@@ -96,7 +96,7 @@ def read_shared(integers, floats):
     )
 
 
-@kernel
+@part
 def read_wiring(i, f):
     """The wiring whose blocks these are."""
     return Wiring(
@@ -131,7 +131,7 @@ def read_wiring(i, f):
     )
 
 
-@kernel
+@part
 def read_mail(i, f):
     """The mail whose blocks these are."""
     return Mail(
@@ -178,7 +178,7 @@ def read_mail(i, f):
     )
 
 
-@kernel
+@part
 def read_log(i, f):
     """The log whose blocks these are."""
     return Log(

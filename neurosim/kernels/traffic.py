@@ -11,8 +11,8 @@ keeps count of what it has taken from its sender's wire.
 
 import numpy as np
 
-from neurosim.jit import kernel
-from neurosim.kernels.clock import BEGIN, CLOSE, NOW, PACKETS
+from neurosim.jit import part
+from neurosim.kernels.clock import CLOSE, PACKETS
 from neurosim.kernels.rng import (
     ERROR_DELAY,
     ERROR_LOSS,
@@ -48,12 +48,12 @@ KINDS = (
     "gate",
     "trace",
 )
-OBSERVE, DELIVER, _, DISCARD, _, LOSE, _, SAMPLE = range(8)  # + d: the value's or the error's
+OBSERVE, DELIVER, DISCARD, LOSE, SAMPLE = 0, 1, 3, 5, 7  # + d: the value's, the error's
 BROADCAST_ROW, ARM, ERROR_ROW, VALUE_ROW, IDLE_ROW, GATE, TRACE = range(8, 15)
 NOBODY = -1  # no unit, source or packet
 
 
-@kernel
+@part
 def emit(log, time, kind, unit, value, source, packet, early):
     """Add a row to the log, if there is one.
 
@@ -72,26 +72,26 @@ def emit(log, time, kind, unit, value, source, packet, early):
         log.count[0] = row + 1
 
 
-@kernel
+@part
 def link(log, row, packet):
     """Name the packet that a row's event has sent."""
     if log.time.size > 0:
         log.packet[row] = packet
 
 
-@kernel
+@part
 def count(mail, layers, what, lane, n):
     """Add n to one of a lane's counts."""
     mail.counts[what * 2 * layers + lane] += n
 
 
-@kernel
+@part
 def tally(mail, layers, what, n):
     """Add n to one of the other counts."""
     mail.counts[10 * layers + what] += n
 
 
-@kernel
+@part
 def rounded(x, quantum):
     """x to as many significant bits as quantum says (Veltkamp's splitting)."""
     if quantum == 0.0:
@@ -100,13 +100,13 @@ def rounded(x, quantum):
     return p - (p - x)
 
 
-@kernel
+@part
 def lane_of(layers, d, layer):
     """Lane of what a layer sends in a direction."""
     return layer if d == UP else layers + layer - 1
 
 
-@kernel
+@part
 def send(team, wiring, mail, log, key, d, s, payload, time):
     """Unit s hands a packet to its wire, unless it has hardly changed.  Returns its id, or NOBODY.
 
@@ -156,14 +156,14 @@ def send(team, wiring, mail, log, key, d, s, payload, time):
     return packet
 
 
-@kernel
+@part
 def later(mail, a, b):
     """Whether packet a arrives after packet b; of two that arrive at once the later sent."""
     x, y = mail.packets[4 * a], mail.packets[4 * b]
     return x > y or (x == y and a > b)
 
 
-@kernel
+@part
 def push(mail, queue, n, place):
     """Add a packet to the heap of the n that are on their way in a lane."""
     while n > 0:
@@ -175,7 +175,7 @@ def push(mail, queue, n, place):
     queue[n] = place
 
 
-@kernel
+@part
 def pop(mail, queue, n):
     """Take the first of n packets off a heap."""
     place = queue[n - 1]
@@ -193,7 +193,7 @@ def pop(mail, queue, n):
     queue[hole] = place
 
 
-@kernel
+@part
 def deliver(team, wiring, mail, log, d, lane, place):
     """A packet overwrites its sender's slot, which all receivers share."""
     units, layers = team.h.size, team.size.size
@@ -220,7 +220,7 @@ def deliver(team, wiring, mail, log, d, lane, place):
     emit(log, arrival, kind, NOBODY, mail.payloads[place], source, packet, arrival > time)
 
 
-@kernel
+@part
 def collect_lane(team, wiring, mail, log, d, layer, now):
     """Deliver what a layer has sent in a direction and has arrived by now."""
     lane = lane_of(team.size.size, d, layer)
@@ -239,7 +239,7 @@ def collect_lane(team, wiring, mail, log, d, layer, now):
     mail.head[lane] = head
 
 
-@kernel
+@part
 def first_synapse(team, d, u, layer):
     """Where the slots of receiver u begin, in the order of w or, after all of them, of wt."""
     i = u - team.unit[layer]
@@ -248,7 +248,7 @@ def first_synapse(team, d, u, layer):
     return team.w.size + team.param[layer + 1] + i * team.size[layer + 1]
 
 
-@kernel
+@part
 def lost_on_synapse(team, wiring, key, d, s, number, i):
     """Whether packet `number` of sender s does not reach the receiver with index i."""
     out = d * team.h.size + s
@@ -262,7 +262,7 @@ def lost_on_synapse(team, wiring, key, d, s, number, i):
     return uniform(key, event, s - team.size[0], where) < wiring.loss[out]
 
 
-@kernel
+@part
 def collect_synapses(team, wiring, mail, log, key, d, u, layer, now):
     """Receiver u takes what has arrived by now from the wires of its senders."""
     units, layers, inputs = team.h.size, team.size.size, team.size[0]
@@ -299,7 +299,7 @@ def collect_synapses(team, wiring, mail, log, key, d, u, layer, now):
         mail.taken[synapse] = k
 
 
-@kernel
+@part
 def collect(team, wiring, mail, log, key, d, u, layer, now):
     """Unit u looks into its mailbox for what came from below (d = UP) or above (d = DOWN)."""
     sender = layer - 1 + 2 * d
@@ -311,7 +311,7 @@ def collect(team, wiring, mail, log, key, d, u, layer, now):
         collect_lane(team, wiring, mail, log, d, sender, now)
 
 
-@kernel
+@part
 def mailbox(team, wiring, mail, d, u, layer):
     """What unit u holds from below or above, and whether all of it is of this pass."""
     units, sender = team.h.size, layer - 1 + 2 * d
@@ -324,7 +324,7 @@ def mailbox(team, wiring, mail, d, u, layer):
     return mail.heard[first : first + n], fresh == n
 
 
-@kernel
+@part
 def note_age(team, wiring, mail, d, u, layer, now):
     """Count the mean age of unit u's mailbox at this use; an observation has none."""
     units, layers = team.h.size, team.size.size
@@ -340,7 +340,7 @@ def note_age(team, wiring, mail, d, u, layer, now):
     tally(mail, layers, STALENESS + d * BINS + bin, 1)
 
 
-@kernel
+@part
 def empty(team, mail):
     """Forget, before a pass, the packets of the pass before; slots keep what they hold."""
     units, layers = team.h.size, team.size.size

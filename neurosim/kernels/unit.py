@@ -7,12 +7,12 @@ are taken in the order of layer.py, so that a unit alone computes the bits of a 
 
 import numpy as np
 
-from neurosim.jit import kernel
+from neurosim.jit import part
 from neurosim.kernels.activation import RELU, SIGMOID, SOFTPLUS, TANH, sigmoid, softplus, tanh
 from neurosim.kernels.learning import adam, power
 
 
-@kernel
+@part
 def weigh(start, w, x):
     """start + sum_j w[j] x[j], in the order of j: p = b + w x, or the feedback 0 + fb g."""
     total = start
@@ -21,7 +21,7 @@ def weigh(start, w, x):
     return total
 
 
-@kernel
+@part
 def mean(activation, p):
     """mu = f(p) and slope f'(p) of a unit."""
     if activation == SOFTPLUS:
@@ -35,39 +35,39 @@ def mean(activation, p):
     return p, 1.0
 
 
-@kernel
+@part
 def sample(mu, var, noise):
     """h ~ N(mu, var)."""
     return mu + np.sqrt(var) * noise
 
 
-@kernel
+@part
 def move(h, mu, var, c, feedback):
     """Value tick (eq. 69): h after one relaxation step with alpha_h = c var."""
     return h + c * ((mu - h) + var * feedback)
 
 
-@kernel
+@part
 def error_packet(h, mu, slope, var):
     """Error tick: g = e slope / var with e = h - mu."""
     return (h - mu) * slope / var
 
 
-@kernel
+@part
 def accumulate(z, x, g, decay):
     """Trace (line 19): z = gamma lambda z + g x.  z, x (n,); g with the gate in it."""
     for j in range(x.size):
         z[j] = decay * z[j] + g * x[j]
 
 
-@kernel
+@part
 def accumulate_feedback(z, g_above, factor, h, decay):
     """Trace of feedback weights: z = gamma lambda z + (gate g_above) h.  z, g_above (n,)."""
     for k in range(g_above.size):
         z[k] = decay * z[k] + (factor * g_above[k]) * h
 
 
-@kernel
+@part
 def moments(team, t):
     """What adam takes beside the gradient, at a unit's t-th update."""
     corrected = t < team.bias_correction_until
@@ -76,7 +76,7 @@ def moments(team, t):
     return team.beta1, team.beta2, team.epsilon, correction1, correction2
 
 
-@kernel
+@part
 def update(w, z, m, v, td_error, alpha, moments, keep):
     """Broadcast of td_error (line 14), then the weights decay where keep is below 1."""
     adam(w, z, m, v, td_error, alpha, moments)

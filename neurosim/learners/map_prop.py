@@ -165,7 +165,7 @@ class MapProp:
 
 def named_layers(team: Team, parameters: Floats, prefix: str) -> dict[str, Floats]:
     """Views of a team's w, z, m or v: <prefix>W1, <prefix>b1, <prefix>W2 and so on."""
-    found = {}
+    found: dict[str, Floats] = {}
     for layer in range(1, team.size.size):
         w, b = weights(team, parameters, layer)
         found |= {f"{prefix}W{layer}": w, f"{prefix}b{layer}": b}
