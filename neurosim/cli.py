@@ -65,7 +65,7 @@ def run(
     ]
     labels = [f"{loaded.name} seed {each}" for each in chosen]
     totals = [loaded.spec.task.episodes] * len(jobs)
-    _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name)
+    _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name, loaded.mode)
 
 
 @app.command
@@ -84,7 +84,7 @@ def resume(run: Positional[Folder], quiet: bool = False) -> None:
         return
     job = partial(experiment.resume, run)
     total = model.spec.task.episodes
-    _carry_out([job], [f"{model.name} seed {seed}"], [total], 1, quiet, run)
+    _carry_out([job], [f"{model.name} seed {seed}"], [total], 1, quiet, run, model.mode)
 
 
 @app.command(name="list")
@@ -228,17 +228,19 @@ def _carry_out(
     workers: int,
     quiet: bool,
     folder: Path,
+    mode: Literal["synchronous", "asynchronous"],
 ) -> None:
     """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
-    from neurosim import jit, progress, sweep
+    from neurosim import progress, sweep
+    from neurosim.learners.compiling import is_compiled
     from neurosim.plots import learning_curve
 
     if workers < 1:
         raise InputError(f"--workers {workers}: at least one is needed.")
-    if not quiet and not jit.is_compiled():
-        print("Compiling the kernels; this happens once and takes about ten seconds.", flush=True)
+    if not quiet and not is_compiled(mode):
+        print("Compiling the kernels; this happens once and takes half a minute.", flush=True)
     with progress.display(labels, totals, quiet) as on_episode:
-        outcome = sweep.run_all(jobs, workers, on_episode)
+        outcome = sweep.run_all(jobs, workers, on_episode, mode)
     if outcome.folders:
         figure = folder / "learning-curve.png"
         learning_curve.save(_returns(outcome.folders), figure)

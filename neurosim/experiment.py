@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
-from neurosim.learners import AsynchronousMapProp, MapProp
+from neurosim.learners import LEARNERS, MapProp
 from neurosim.record.log import RunLog
 from neurosim.spec import Model, parse
 from neurosim.tasks import Environment, environment_seed
@@ -178,8 +178,7 @@ def _train(
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
     spec = model.spec
-    learner = MapProp if spec.timing is None else AsynchronousMapProp
-    agent = learner(spec, environment.n_observations, environment.n_actions, seed)
+    agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
     done, counts = _restore(folder, agent)
     writer = record.SegmentWriter(folder, closed=counts["segments"])
     log = RunLog(writer, agent, spec.record, counts["steps"], counts["windows"])

@@ -35,9 +35,9 @@ def cache_folder() -> Path:
     return Path(root) / f"kernels-{digest.hexdigest()[:16]}"
 
 
-def is_compiled() -> bool:
-    """Whether kernels of these sources have been compiled before."""
-    return any(cache_folder().rglob("*.nbc"))
+def is_cached(kernel: str) -> bool:
+    """Whether a kernel such as "agent.agent_step" of these sources has been compiled before."""
+    return any(cache_folder().rglob(f"{kernel}-*.nbc"))
 
 
 @functools.cache

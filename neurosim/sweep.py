@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from neurosim.errors import Interrupted, NeurosimError, RunError
 from neurosim.experiment import Episode, OnEpisode, stop_on_interrupt
-from neurosim.learners.map_prop import compile_kernels
+from neurosim.learners.compiling import compile_kernels
+from neurosim.spec import Mode
 
 NOT_BEGUN = "Stopped before all runs had begun."
 
@@ -41,7 +42,10 @@ class Outcome(list[Path | NeurosimError]):
 
 
 def run_all(
-    jobs: Sequence[Job], workers: int, on_episode: Callable[[int, Episode], None]
+    jobs: Sequence[Job],
+    workers: int,
+    on_episode: Callable[[int, Episode], None],
+    mode: Mode = "synchronous",
 ) -> Outcome:
     """Carry out jobs; one that fails does not stop the others, Ctrl-C stops all.
 
@@ -50,6 +54,7 @@ def run_all(
     jobs : the runs; they must be picklable where workers > 1.
     workers : processes.  The bits of a run do not depend on them.
     on_episode : called in this process after each episode, with the index of its job.
+    mode : mode of the runs, whose kernels are compiled before there are several processes.
     """
     if workers == 1 or len(jobs) == 1:
         outcome = Outcome()
@@ -58,7 +63,7 @@ def run_all(
             if isinstance(outcome[-1], Interrupted):
                 break
         return outcome
-    compile_kernels()  # once, before every worker does
+    compile_kernels(mode)  # once, before every worker does
     context = multiprocessing.get_context("spawn")
     with stop_on_interrupt() as stopped:
         resource_tracker.ensure_running()  # or it would unblock them when it is first needed

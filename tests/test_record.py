@@ -198,16 +198,16 @@ def test_what_is_written_again_counts_as_last_written(tmp_path: Path) -> None:
 
 def test_attributes_may_come_before_or_after_their_dataset(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path)
-    writer.annotate("windows/0/events/time", {"ticks_per_period": 2**20})
+    writer.annotate("windows/0/mine/time", {"ticks_per_period": 2**20})
     writer.close_segment()
-    writer.append("windows/0/events/time", np.arange(5))
+    writer.append("windows/0/mine/time", np.arange(5))
     writer.close_segment()
-    writer.annotate("windows/0/events/time", {"units": "ticks"})
+    writer.annotate("windows/0/mine/time", {"units": "ticks"})
     writer.close_segment()
     seal(tmp_path, {})
     for path in (tmp_path / "segments", tmp_path / "run.h5"):
         with open_run(tmp_path if path.is_dir() else path) as run:
-            time_column = run.windows[0]["events/time"]
+            time_column = run.windows[0]["mine/time"]
             assert time_column.attrs == {"ticks_per_period": 2**20, "units": "ticks"}
             assert same_bits(time_column, np.arange(5))
 

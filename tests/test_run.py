@@ -236,10 +236,10 @@ import json, sys
 from pathlib import Path
 import neurosim
 from neurosim import experiment
-from neurosim.learners.map_prop import compile_kernels
+from neurosim.learners.compiling import compile_kernels
 
 experiment.CHECKPOINT_SECONDS = 0.0
-compile_kernels()
+compile_kernels(neurosim.experiment.read_run_model(Path(sys.argv[1]))[0].mode)
 print("ready", flush=True)
 try:
     neurosim.resume(sys.argv[1])

@@ -3,4 +3,9 @@
 from neurosim.learners.asynchronous import AsynchronousMapProp
 from neurosim.learners.map_prop import MapProp
 
-__all__ = ["AsynchronousMapProp", "MapProp"]
+LEARNERS: dict[str, type[MapProp]] = {  # by mode
+    "synchronous": MapProp,
+    "asynchronous": AsynchronousMapProp,
+}
+
+__all__ = ["LEARNERS", "AsynchronousMapProp", "MapProp"]

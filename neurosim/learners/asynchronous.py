@@ -1,5 +1,7 @@
 """MAP propagation by units that are agents of their own (docs/asynchronous.md)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,6 +149,13 @@ class AsynchronousMapProp(MapProp):
             if team.wiring.feedback != SYMMETRIC:
                 arrays[f"{name}/wt"] = team.memory.wt
         return arrays
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over what `state` returned."""
+        super().restore(state)
+        for name, team in zip(TEAMS, self.teams, strict=True):
+            if team.wiring.feedback != SYMMETRIC:  # not the transposed weights
+                team.memory.wt[:] = state[f"{name}/wt"]
 
     def _team(self, name: str) -> AsynchronousTeam:
         return self.teams[TEAMS.index(name)]

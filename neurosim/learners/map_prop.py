@@ -19,7 +19,7 @@ from neurosim.network import (
     read_team,
     weights,
 )
-from neurosim.spec import Actor, Critic, Spec, load
+from neurosim.spec import Actor, Critic, Spec
 
 _STATE = ("w", "z", "m", "v", "count")
 
@@ -170,12 +170,3 @@ def named_layers(team: Team, parameters: Floats, prefix: str) -> dict[str, Float
         w, b = weights(team, parameters, layer)
         found |= {f"{prefix}W{layer}": w, f"{prefix}b{layer}": b}
     return found
-
-
-def compile_kernels() -> None:
-    """Compile what a run calls, or load it from the cache, before any run needs it."""
-    agent = MapProp(load("cartpole").spec, 1, 1, 0)
-    nothing = np.zeros(1)
-    agent.begin(nothing)
-    agent.step(nothing, 0.0)
-    agent.end(nothing, 0.0, True)

@@ -1,0 +1,257 @@
+"""Runs of asynchronous models: what is recorded, resumed, counted and shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import neurosim
+from neurosim import cli
+from neurosim.analysis import traffic
+from neurosim.errors import Interrupted, RunError
+from neurosim.kernels.clock import TICKS
+from neurosim.kernels.traffic import KINDS
+from neurosim.record.reader import Run
+
+SMALL = {
+    "task.episodes": 4,
+    "actor.units": [6, 5],
+    "critic.units": [5, 4],
+    "actor.N": 4,
+    "critic.N": 4,
+}
+WINDOW = {"record": [{"episodes": [2, 3], "steps": [1, 4]}]}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "fully local": {},
+    "timer and losses": {"sampling": "timer", "sampling_timer": 1.0, "loss": 0.2},
+    "per synapse": {"synapse_delay": 1.0, "loss": 0.1, "loss_per": "synapse"},
+    "overtaking": {"packet_delay": 2.0, "reorder": "newest", "feedback_decay": 1e-3},
+    "symmetric": {"feedback": "symmetric", "broadcast_delay": 0.5, "broadcast_loss": 0.2},
+    "tagged": {"trace_after": 2, "feedback": "random", "rate_spread": 0.5},
+}
+
+
+def model(timing: dict[str, Any] | None = None, more: dict[str, Any] | None = None) -> Any:
+    """A small async/cartpole with other settings of [timing] and of anything else."""
+    changes = {f"timing.{key}": value for key, value in (timing or {}).items()}
+    return neurosim.load("async/cartpole", SMALL | changes | (more or {}))
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with windows, for each of the settings."""
+    folder = tmp_path_factory.mktemp("recorded")
+    return neurosim.run(model(SETTINGS[request.param], WINDOW), out=folder)
+
+
+def events_of(run: Run, window: int) -> dict[str, np.ndarray]:
+    """Columns of a window's events, kind as names."""
+    columns = {name: column[:] for name, column in run.windows[window]["events"].items()}
+    columns["kind"] = np.array(KINDS)[columns["kind"]]
+    return columns
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
+    name: str, tmp_path: Path, contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    it = model(SETTINGS[name], WINDOW)
+    whole = neurosim.run(it, out=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        neurosim.run(it, out=tmp_path, on_episode=lambda episode: episode.number == 2)
+    resumed = neurosim.resume(tmp_path / it.name / "seed-0000")
+    assert contents(resumed) == contents(whole)
+
+
+def test_what_is_recorded_changes_no_bits(
+    tmp_path: Path, contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    with_windows = contents(neurosim.run(model(None, WINDOW), out=tmp_path / "with"))
+    without = contents(neurosim.run(model(), out=tmp_path / "without"))
+    del without["@model"]
+    assert {key: with_windows[key] for key in without} == without
+
+
+def test_workers_change_no_bits(tmp_path: Path, contents: Callable[[Path], dict[str, Any]]) -> None:
+    arguments = ["run", "async/cartpole", "--seeds", "0:2", "--quiet", "--set"]
+    arguments += [f"{key}={value}" for key, value in SMALL.items()]
+    cli.main([*arguments, "--out", str(tmp_path / "one")])
+    cli.main([*arguments, "--out", str(tmp_path / "two"), "--workers", "2"])
+    for seed in ("seed-0000", "seed-0001"):
+        one, two = (contents(tmp_path / n / "async/cartpole" / seed) for n in ("one", "two"))
+        assert one == two
+
+
+def test_events_are_in_the_order_of_time_and_steps_begin_where_it_says(recorded: Path) -> None:
+    with neurosim.open(recorded) as run:
+        for number, window in run.windows.items():
+            events = events_of(run, number)
+            assert np.all(np.diff(events["time"]) >= 0)
+            first = window["first_event"][:]
+            assert len(first) == window.attrs["n_steps"]
+            assert set(events["kind"][first]) == {"observe"}
+            observed = (events["kind"] == "observe") & (events["team"] == 0)
+            rows = np.searchsorted(first, np.flatnonzero(observed), side="right") - 1
+            seen = run.steps["observation"][:][window.attrs["first_step"] + rows]
+            component = events["unit"][observed]
+            assert np.array_equal(events["value"][observed], seen[np.arange(len(rows)), component])
+
+
+def test_every_arrival_names_the_packet_that_was_sent_earlier(recorded: Path) -> None:
+    senders = {"value": ("sample", "value_tick"), "error": ("arm", "error_tick")}
+    with neurosim.open(recorded) as run:
+        for number in run.windows:
+            events = events_of(run, number)
+            for team in (0, 1):
+                mine = {key: column[events["team"] == team] for key, column in events.items()}
+                for direction, kinds in senders.items():
+                    sent = np.isin(mine["kind"], kinds) & (mine["packet"] >= 0)
+                    at = {
+                        int(p): row
+                        for row, p in zip(np.flatnonzero(sent), mine["packet"][sent], strict=True)
+                    }
+                    assert len(at) == sent.sum()
+                    came = np.flatnonzero(
+                        np.isin(mine["kind"], [f"deliver_{direction}", f"discard_{direction}"])
+                    )
+                    assert came.size > 0
+                    for row in came:
+                        sending = at[int(mine["packet"][row])]
+                        assert mine["unit"][sending] == mine["source"][row]
+                        assert mine["value"][sending] == mine["value"][row]
+                        assert mine["time"][row] - mine["time"][sending] >= TICKS  # delay = 1
+                        assert sending < row
+
+
+def test_the_counts_of_a_step_are_those_of_its_events(recorded: Path) -> None:
+    with neurosim.open(recorded) as run:
+        per_synapse = 'loss_per = "synapse"' in run.model
+        for number, window in run.windows.items():
+            events = events_of(run, number)
+            bounds = [*window["first_event"][:], len(events["time"])]
+            for step in range(window.attrs["n_steps"]):
+                rows = slice(bounds[step], bounds[step + 1])
+                at = window.attrs["first_step"] + step
+                for team, name in enumerate(("actor", "critic")):
+                    kinds = events["kind"][rows][events["team"][rows] == team]
+                    count = {kind: int((kinds == kind).sum()) for kind in KINDS}
+                    packets = {
+                        k: run.steps[f"{name}_{k}"][at]
+                        for k in ("delivered", "lost", "discarded", "in_flight", "sent")
+                    }
+                    arrived = packets["delivered"] + packets["discarded"] + packets["in_flight"]
+                    for d, what in enumerate(("value", "error")):
+                        assert (
+                            count[f"deliver_{what}"] + count[f"discard_{what}"] == arrived[d].sum()
+                        )
+                        assert count[f"lost_{what}"] == packets["lost"][d].sum()
+                    assert np.array_equal(packets["sent"], arrived + packets["lost"])
+                    moved, _, idle = run.steps[f"{name}_ticks"][at]
+                    assert (count["value_tick"], count["idle_tick"]) == (moved, idle)
+        assert per_synapse == (
+            "loss_per" in run.model and '"synapse"' in run.model.split("loss_per")[1][:20]
+        )
+
+
+def test_the_last_value_of_each_unit_is_the_relaxed_one(recorded: Path) -> None:
+    with neurosim.open(recorded) as run:
+        for number, window in run.windows.items():
+            events = events_of(run, number)
+            bounds = [*window["first_event"][:], len(events["time"])]
+            for team, name in enumerate(("actor", "critic")):
+                for step, relaxed in enumerate(window[f"{name}/relaxed"][:]):
+                    rows = slice(bounds[step], bounds[step + 1])
+                    moved = np.isin(events["kind"][rows], ["sample", "value_tick"])
+                    moved &= events["team"][rows] == team
+                    value = dict(
+                        zip(events["unit"][rows][moved], events["value"][rows][moved], strict=True)
+                    )
+                    assert [value[unit] for unit in range(len(relaxed))] == relaxed.tolist()
+
+
+def test_totals_are_the_sums_over_all_steps(recorded: Path) -> None:
+    with neurosim.open(recorded) as run:
+        for team in ("actor", "critic"):
+            for name, total in run[f"teams/{team}/totals"].items():
+                assert np.array_equal(total[...], run.steps[f"{team}_{name}"][:].sum(axis=0))
+            summary = traffic.totals(run, team)
+            parts = summary.delivered + summary.lost + summary.discarded + summary.in_flight
+            assert summary.sent == parts > 0
+            assert summary.staleness > 1.0  # at least the delay
+
+
+def test_the_file_explains_times_and_kinds_by_itself(recorded: Path) -> None:
+    with h5py.File(recorded / "run.h5") as file:
+        assert file.attrs["mode"] == "asynchronous"
+        events = file["windows/0/events"]
+        assert events["time"].attrs["ticks_per_period"] == TICKS
+        meanings = events["kind"].attrs["flag_meanings"].split()
+        codes = events["kind"].attrs["flag_values"]
+        assert h5py.check_enum_dtype(events["kind"].dtype) == dict(
+            zip(meanings, codes, strict=True)
+        )
+
+
+def test_learned_feedback_weights_are_recorded_and_stay_the_transposed_weights(
+    tmp_path: Path,
+) -> None:
+    with neurosim.open(neurosim.run(model(None, WINDOW), out=tmp_path)) as run:
+        for team in ("actor", "critic"):
+            first, last = run.weights(team, "initial"), run.weights(team, "final")
+            for layer in (2, 3):
+                assert np.array_equal(last[f"B{layer}"], last[f"W{layer}"].T)
+                assert not np.array_equal(last[f"B{layer}"], first[f"B{layer}"])
+                state = run.windows[1][f"{team}/after"]
+                assert np.array_equal(state[f"zB{layer}"][...], state[f"zW{layer}"][...].T)
+
+
+def test_the_lock_step_model_gives_the_bits_of_the_synchronous_one(
+    tmp_path: Path, contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    names = ("cartpole", "lockstep/cartpole")
+    plain, lockstep = (
+        contents(neurosim.run(neurosim.load(name, {"task.episodes": 3}), out=tmp_path))
+        for name in names
+    )
+    data = [path for path in plain if "@" not in path]
+    assert len(data) > 20
+    assert {path: lockstep[path] for path in data} == {path: plain[path] for path in data}
+
+
+def test_the_mode_is_chosen_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "async/cartpole", "--episodes", "1", "--quiet", "--out"]
+    cli.main([*arguments, str(tmp_path / "a")])
+    shown = capsys.readouterr().out
+    assert "packets" in shown
+    assert "critic 0" in shown
+    cli.main(
+        [
+            *arguments,
+            str(tmp_path / "b"),
+            "--mode",
+            "synchronous",
+            "--set",
+            "actor.step_size=0.5",
+            "critic.step_size=0.5",
+        ]
+    )
+    assert "packets" not in capsys.readouterr().out
+    with neurosim.open(tmp_path / "b/async/cartpole/seed-0000") as run:
+        assert run.attrs["mode"] == "synchronous"
+        assert "timing" not in run.model
+
+
+def test_divergence_stops_the_run_with_the_unit_and_keeps_what_there_is(tmp_path: Path) -> None:
+    wild = model(
+        {"clock": "synchronous", "delay": 0.25, "silent_until_first_tick": False},
+        {"actor.step_size": 30.0, "actor.N": 20},
+    )
+    with pytest.raises(RunError, match=r"diverged at step \d+: in the actor, layer 1, unit"):
+        neurosim.run(wild, out=tmp_path)
+    with neurosim.open(tmp_path / "async/cartpole/seed-0000") as run:
+        assert not run.complete
