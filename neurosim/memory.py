@@ -89,6 +89,7 @@ class Wiring(NamedTuple):
     errors_from: int  # first layer with error ticks
     window: int  # length of the relaxation window
     duration: int  # from T to the next observation: all has landed by then
+    lookahead: int  # shortest delay of a packet
     packet_delay: int  # largest delay that a packet adds
     in_order: bool  # whether packets of a layer arrive in the order they were sent
     newest: bool  # whether a packet that was overtaken is discarded
@@ -145,6 +146,11 @@ class Mail(NamedTuple):
     scratch: Integers  # (E,)
     digits: Integers  # (2**11,) for sorting them
     intervals: Floats  # (32,)
+    armed: Integers  # (B,) of the ticks gathered: whether it was armed
+    p: Floats  # (B,) its potential
+    f: Floats  # (B,) its feedback
+    mu: Floats  # (B,) mean and slope for the potential
+    slope: Floats  # (B,)
     start: Integers  # (2U,) of each sender's packets, values first
     wired: Integers  # (2U,) per synapse: how many each sender has put on the wire
     head: Integers  # (2(L+1),) by lane, first packet that has not arrived

@@ -111,6 +111,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
             "errors_from": 1 if timing.trace_after > 0 else 2,
             "window": window,
             "duration": max(last_tick, int(broadcast_delay.max())) + journey,
+            "lookahead": 0 if timing.trace_after > 0 else _shortest(team, delay),
             "packet_delay": packet_delay,
             "in_order": packet_delay == 0 and timing.unit_delay == 0.0,
             "newest": timing.reorder == "newest",
@@ -146,6 +147,7 @@ def build_mail(team: Team, wiring: Wiring, events: int = 1024) -> Block:
         "version": layers,
         "tagged_x": tagged,
         "tagged_g_above": tagged if learned else 0,
+        **dict.fromkeys(("armed", "p", "f", "mu", "slope"), max(256, int(team.size[-1]))),
         "ticks": events,
         "scratch": events,
         "digits": 2**DIGIT,
@@ -204,6 +206,13 @@ def unpack(kind: type[Arrays], block: Block) -> Arrays:
         view = source[table[2 * k] : table[2 * k + 1]]
         fields.append(view if field_type in (Floats, Integers) else view[0].item())
     return kind._make(fields)
+
+
+def _shortest(team: Team, delay: Integers) -> int:
+    """The shortest delay of a packet: of values of hidden units, of errors from layer 2 up."""
+    values = delay[: team.h.size][int(team.size[0]) : int(team.unit[-1])]
+    errors = delay[team.h.size :][int(team.size[:2].sum()) :]
+    return int(min(values.min(initial=TICKS), errors.min(initial=TICKS)))
 
 
 def _ticks(periods: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurosim.jit import part
 from neurosim.kernels import unit
-from neurosim.kernels.activation import SOFTMAX
+from neurosim.kernels.activation import SOFTMAX, activate
 from neurosim.kernels.clock import (
     BEGIN,
     BROADCAST,
@@ -16,7 +16,6 @@ from neurosim.kernels.clock import (
     ERROR_TICK,
     EVENTS,
     NOW,
-    VALUE_TICK,
     bits_for,
 )
 from neurosim.kernels.density import gate, packets_softmax, sample_softmax, softmax
@@ -63,7 +62,7 @@ FEEDBACKS = {
     "random": RANDOM,
 }
 NEVER = np.iinfo(np.int64).max
-ROWS = (ARM, ERROR_ROW, VALUE_ROW)  # of a log, by kind of event
+ROWS = (ARM, ERROR_ROW)  # of a log, by what makes an agent report
 
 
 @part
@@ -88,26 +87,35 @@ def feedback_row(team, u, layer):
 
 
 @part
-def refresh(team, wiring, mail, u):
-    """mu and slope of unit u from its mailbox; nothing to do if nothing has arrived since."""
+def renew(team, wiring, mail, u):
+    """Potential of unit u from its mailbox, summed anew if something has arrived since.  Returns
+    whether it was."""
     layer, first, n, bias = row(team, wiring, u)
     version = mail.version[layer - 1]
     if mail.seen[u] == version and (layer == 1 or not wiring.per_synapse):
-        return
+        return False
     mail.seen[u] = version
     x, _ = mailbox(team, wiring, mail, UP, u, layer)
     team.p[u] = unit.weigh(team.w[bias], team.w[first : first + n], x)
     tally(mail, team.size.size, FORWARD, n)
-    if team.activation[layer] != SOFTMAX:
-        team.mu[u], team.slope[u] = unit.mean(team.activation[layer], team.p[u])
+    return True
 
 
 @part
-def error_of(team, wiring, mail, u, layer):
-    """An agent's error packets g from its potentials; 0 before its first move if it is silent."""
+def refresh(team, wiring, mail, u):
+    """Potential, mean and slope of unit u from its mailbox; of a softmax outcome the potential."""
+    activation = team.activation[wiring.layer[u]]
+    if renew(team, wiring, mail, u) and activation != SOFTMAX:
+        team.mu[u], team.slope[u] = unit.mean(activation, team.p[u])
+
+
+@part
+def error_of(team, wiring, mail, u, layer, p):
+    """An agent's error packets g, of a softmax agent from its potentials p; 0 before its first
+    move if it is silent."""
     if team.activation[layer] == SOFTMAX:
         last = u + team.size[layer]
-        softmax(team.p[u:last], team.T, team.mu[u:last])
+        softmax(p, team.T, team.mu[u:last])
         packets_softmax(team.h[u:last], team.mu[u:last], team.T, team.g[u:last])
     elif wiring.silent and layer < team.size.size - 1 and mail.moves[u] == 0:
         team.g[u] = 0.0
@@ -278,59 +286,116 @@ def tag(team, wiring, mail, u):
 
 
 @part
-def handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, steps, anneal_steps):
-    """A broadcast reaches an agent, or its error clock or its value clock ticks.
+def last_of(team, u, layer):
+    """End of the units that share unit u's clock: all outcomes of a softmax agent, or itself."""
+    return u + (team.size[layer] if team.activation[layer] == SOFTMAX else 1)
 
-    Broadcast: it learns and reports its error to the layer below.  Error tick: it reports its
-    error.  Value tick: if every unit above has reported, it moves and sends its value up.
-    """
-    layers, inputs = team.size.size, team.size[0]
+
+@part
+def report(team, wiring, mail, log, key, kind, u, layer, time, p):
+    """An agent computes its error and sends it to the layer below.  p: its potentials."""
+    error_of(team, wiring, mail, u, layer, p)
+    for k in range(u, last_of(team, u, layer)):
+        event = log.count[0]
+        emit(log, time, ROWS[kind], k - team.size[0], team.g[k], NOBODY, NOBODY, False)
+        if layer > 1:
+            link(log, event, send(team, wiring, mail, log, key, DOWN, k, team.g[k], time))
+
+
+@part
+def broadcast(team, wiring, mail, log, key, u, time, td_error, learning, steps, anneal_steps):
+    """A td_error reaches an agent: it learns, then reports its error to the layer below."""
     layer = wiring.layer[u]
-    last = u + (team.size[layer] if team.activation[layer] == SOFTMAX else 1)
-    moving = kind == VALUE_TICK
-    if kind == BROADCAST:
-        if not reached(team, wiring, key, u, 2 * (team.count[PASSES] - 1)):
-            return
-        emit(log, time, BROADCAST_ROW, u - inputs, td_error, NOBODY, NOBODY, False)
-        for k in range(u, last if learning else u):
-            learn(team, wiring, mail, k, td_error, steps, anneal_steps)
-        if layer == 1:
-            return
-    from_above = layer < layers - 1 and (moving or wiring.trace_after > 0)
-    for d in range(DOWN if from_above else UP, UP - 1, -1):
+    last = last_of(team, u, layer)
+    if not reached(team, wiring, key, u, 2 * (team.count[PASSES] - 1)):
+        return
+    emit(log, time, BROADCAST_ROW, u - team.size[0], td_error, NOBODY, NOBODY, False)
+    for k in range(u, last if learning else u):
+        learn(team, wiring, mail, k, td_error, steps, anneal_steps)
+    if layer > 1:
         for k in range(u, last):
-            collect(team, wiring, mail, log, key, d, k, layer, time)
+            collect(team, wiring, mail, log, key, UP, k, layer, time)
+            note_age(team, wiring, mail, UP, k, layer, time)
+            refresh(team, wiring, mail, k)
+        report(team, wiring, mail, log, key, BROADCAST, u, layer, time, team.p[u:last])
+
+
+@part
+def gather(team, wiring, mail, log, key, begin, first, bits):
+    """What the ticks that begin with event `first` take from the mailboxes: potentials and, for
+    value ticks, feedback.
+
+    Ticks that lie closer together than the shortest delay cannot hear of each other, so all their
+    sums are taken before any of them acts: sums of many units overlap in the processor, and the
+    activation function runs over vectors.  Returns the end of these events and of their entries.
+    """
+    units, layers = team.h.size, team.size.size
+    mask = (1 << bits) - 1
+    horizon = (mail.ticks[first] >> bits) + wiring.lookahead
+    k, n = first, 0
+    while k < mail.clock[EVENTS]:
+        event = mail.ticks[k]
+        u = (event & mask) - units
+        if u < 0 or (k > first and (event >> bits) >= horizon):
+            break
+        moving = u >= units
+        u -= units if moving else 0
+        layer = wiring.layer[u]
+        last = last_of(team, u, layer)
+        if n + last - u > mail.p.size:
+            break
+        time = begin + (event >> bits)
+        armed = True
+        if layer < layers - 1 and (moving or wiring.trace_after > 0):
+            collect(team, wiring, mail, log, key, DOWN, u, layer, time)
+        if moving:
+            a, above = feedback_row(team, u, layer)
+            g_above, armed = mailbox(team, wiring, mail, DOWN, u, layer)
+            mail.armed[n] = armed
+            if armed:
+                note_age(team, wiring, mail, DOWN, u, layer, time)
+                mail.f[n] = unit.weigh(0.0, team.wt[a : a + above], g_above)
+                tally(mail, layers, FEEDBACK, above)
+        if armed:
+            for i in range(u, last):
+                collect(team, wiring, mail, log, key, UP, i, layer, time)
+                note_age(team, wiring, mail, UP, i, layer, time)
+                renew(team, wiring, mail, i)
+                mail.p[n + i - u] = team.p[i]
+        n += last - u
+        k += 1
+    return k, n
+
+
+@part
+def tick(team, wiring, mail, log, key, u, moving, n, time):
+    """A value tick (eq. 69) or an error tick of an agent, from entry n on of what was gathered."""
+    layers, inputs, layer = team.size.size, team.size[0], wiring.layer[u]
+    last = last_of(team, u, layer)
+    if moving and not mail.armed[n]:
+        tally(mail, layers, IDLE, 1)
+        emit(log, time, IDLE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, False)
+        return last - u
+    if team.activation[layer] == team.activation[1]:
+        team.mu[u], team.slope[u] = mail.mu[n], mail.slope[n]
+    elif team.activation[layer] != SOFTMAX:
+        team.mu[u], team.slope[u] = unit.mean(team.activation[layer], mail.p[n])
     if moving:
-        a, above = feedback_row(team, u, layer)
-        g_above, armed = mailbox(team, wiring, mail, DOWN, u, layer)
-        if not armed:
-            tally(mail, layers, IDLE, 1)
-            emit(log, time, IDLE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, False)
-            return
-        note_age(team, wiring, mail, DOWN, u, layer, time)
-        team.f[u] = unit.weigh(0.0, team.wt[a : a + above], g_above)
-        tally(mail, layers, FEEDBACK, above)
-    for k in range(u, last):
-        note_age(team, wiring, mail, UP, k, layer, time)
-        refresh(team, wiring, mail, k)
-    if moving:
+        team.f[u] = mail.f[n]
         team.h[u] = unit.move(team.h[u], team.mu[u], team.var[u], team.c, team.f[u])
         mail.moves[u] += 1
         tally(mail, layers, MOVES, 1)
+        event = log.count[0]
+        emit(log, time, VALUE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, False)
+        link(log, event, send(team, wiring, mail, log, key, UP, u, team.h[u], time))
     else:
-        error_of(team, wiring, mail, u, layer)
-    for k in range(u, last):
-        payload, event = team.h[k] if moving else team.g[k], log.count[0]
-        emit(log, time, ROWS[kind], k - inputs, payload, NOBODY, NOBODY, False)
-        if moving or layer > 1:
-            packet = send(team, wiring, mail, log, key, UP if moving else DOWN, k, payload, time)
-            link(log, event, packet)
-    if kind == ERROR_TICK:
+        report(team, wiring, mail, log, key, ERROR_TICK, u, layer, time, mail.p[n : n + last - u])
         tally(mail, layers, REPORTS, 1)
         for k in range(u, last):
             mail.error_ticks[k] += 1
             if mail.error_ticks[k] == wiring.trace_after:
                 tag(team, wiring, mail, k)
+    return last - u
 
 
 @part
@@ -351,13 +416,26 @@ def relax(team, wiring, mail, log, key, begin, td_error, learning, steps, anneal
     mask = (1 << bits) - 1
     mail.clock[BEGIN] = begin
     mail.clock[CLOSE] = begin + wiring.window
-    for k in range(mail.clock[EVENTS]):
-        event = mail.ticks[k]
-        time, u, kind = begin + (event >> bits), event & mask, BROADCAST
-        while u >= units:
-            u -= units
-            kind += 1
-        handle(team, wiring, mail, log, key, kind, u, time, td_error, learning, steps, anneal_steps)
+    k = 0
+    while k < mail.clock[EVENTS]:
+        u = mail.ticks[k] & mask
+        if u < units:
+            time = begin + (mail.ticks[k] >> bits)
+            broadcast(
+                team, wiring, mail, log, key, u, time, td_error, learning, steps, anneal_steps
+            )
+            k += 1
+            continue
+        end, n = gather(team, wiring, mail, log, key, begin, k, bits)
+        activate(team.activation[1], mail.p[:n], mail.mu[:n], mail.slope[:n])
+        n = 0
+        for event in mail.ticks[k:end]:
+            u = (event & mask) - units
+            moving = u >= units
+            u -= units if moving else 0
+            time = begin + (event >> bits)
+            n += tick(team, wiring, mail, log, key, u, moving, n, time)
+        k = end
     land(team, wiring, mail, log, key)
 
 
@@ -370,9 +448,10 @@ def accumulate(team, wiring, mail, log):
         if mail.sent[units + u] == 0:
             refresh(team, wiring, mail, u)
             if team.activation[wiring.layer[u]] != SOFTMAX:
-                error_of(team, wiring, mail, u, wiring.layer[u])
+                error_of(team, wiring, mail, u, wiring.layer[u], team.p)
             elif u == units - 1:
-                error_of(team, wiring, mail, team.unit[layers - 1], layers - 1)
+                first = team.unit[layers - 1]
+                error_of(team, wiring, mail, first, layers - 1, team.p[first:])
     factor = 1.0
     if team.gated:
         factor = gate(team.h[-1], team.mu[-1], team.gate_floor)

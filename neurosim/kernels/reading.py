@@ -116,18 +116,19 @@ def read_wiring(i, f):
         i[i[26]],  # errors_from
         i[i[28]],  # window
         i[i[30]],  # duration
-        i[i[32]],  # packet_delay
-        i[i[34]] != 0,  # in_order
-        i[i[36]] != 0,  # newest
-        i[i[38]] != 0,  # per_synapse
-        i[i[40]] != 0,  # loss_per_synapse
-        i[i[42]],  # timer
-        i[i[44]],  # feedback
-        i[i[46]] != 0,  # silent
-        i[i[48]],  # trace_after
-        f[i[50]],  # jitter
-        f[i[52]],  # quantum
-        f[i[54]],  # keep
+        i[i[32]],  # lookahead
+        i[i[34]],  # packet_delay
+        i[i[36]] != 0,  # in_order
+        i[i[38]] != 0,  # newest
+        i[i[40]] != 0,  # per_synapse
+        i[i[42]] != 0,  # loss_per_synapse
+        i[i[44]],  # timer
+        i[i[46]],  # feedback
+        i[i[48]] != 0,  # silent
+        i[i[50]],  # trace_after
+        f[i[52]],  # jitter
+        f[i[54]],  # quantum
+        f[i[56]],  # keep
     )
 
 
@@ -165,16 +166,21 @@ def read_mail(i, f):
         i[i[54] : i[55]],  # scratch
         i[i[56] : i[57]],  # digits
         f[i[58] : i[59]],  # intervals
-        i[i[60] : i[61]],  # start
-        i[i[62] : i[63]],  # wired
-        i[i[64] : i[65]],  # head
-        i[i[66] : i[67]],  # tail
-        i[i[68] : i[69]],  # packets
-        f[i[70] : i[71]],  # payloads
-        i[i[72] : i[73]],  # queue
-        i[i[74] : i[75]],  # clock
-        i[i[76] : i[77]],  # counts
-        i[i[78] : i[79]],  # totals
+        i[i[60] : i[61]],  # armed
+        f[i[62] : i[63]],  # p
+        f[i[64] : i[65]],  # f
+        f[i[66] : i[67]],  # mu
+        f[i[68] : i[69]],  # slope
+        i[i[70] : i[71]],  # start
+        i[i[72] : i[73]],  # wired
+        i[i[74] : i[75]],  # head
+        i[i[76] : i[77]],  # tail
+        i[i[78] : i[79]],  # packets
+        f[i[80] : i[81]],  # payloads
+        i[i[82] : i[83]],  # queue
+        i[i[84] : i[85]],  # clock
+        i[i[86] : i[87]],  # counts
+        i[i[88] : i[89]],  # totals
     )
 
 
