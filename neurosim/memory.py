@@ -142,10 +142,12 @@ class Mail(NamedTuple):
     mt: Floats  # (P,) or (0,) Adam's moments
     vt: Floats  # (P,) or (0,)
     # this pass
-    ticks: Integers  # (E,) events, see kernels.clock
+    ticks: Integers  # (E,) broadcasts, then each layer's ticks; see kernels.clock
+    segment: Integers  # (L+2,) where these begin
+    next: Integers  # (L+1,) the first of each that is still to come
     scratch: Integers  # (E,)
     digits: Integers  # (2**11,) for sorting them
-    intervals: Floats  # (32,)
+    intervals: Floats  # (16,) of a Poisson clock, drawn together
     armed: Integers  # (B,) of the ticks gathered: whether it was armed
     p: Floats  # (B,) its potential
     f: Floats  # (B,) its feedback
@@ -158,7 +160,7 @@ class Mail(NamedTuple):
     packets: Integers  # (4 E',) arrival, sending time, unit << 20 | number, id
     payloads: Floats  # (E',)
     queue: Integers  # (E',) heap of packets where they do not arrive in order
-    clock: Integers  # (5,) observation, T, window's end, events of this pass, packets of the run
+    clock: Integers  # (4,) time of the observation, T, window's end; packets of the run
     counts: Integers  # (C,) of this pass, see kernels.traffic
     totals: Integers  # (C,) of all steps
 

@@ -5,7 +5,7 @@
 
 from neurosim.jit import kernel, part
 from neurosim.kernels import engine
-from neurosim.kernels.clock import EVENTS, plan
+from neurosim.kernels.clock import plan
 from neurosim.kernels.reading import read_log, read_mail, read_shared, read_team, read_wiring
 from neurosim.kernels.team import first_diverged
 
@@ -28,9 +28,10 @@ def rows_at_most(team, wiring, mail):
     units, widest = team.h.size, 1
     for l in range(team.size.size):
         widest = max(widest, team.size[l])
-    packets = mail.start[2 * units - 1] + mail.clock[EVENTS] + 2
+    ticks = mail.segment[team.size.size]
+    packets = mail.start[2 * units - 1] + ticks + 2
     fates = widest if wiring.per_synapse else 1  # a packet may be lost as well as sent
-    return 8 * units + mail.clock[EVENTS] * team.size[-1] + packets * fates
+    return 8 * units + ticks * team.size[-1] + packets * fates
 
 
 @kernel

@@ -1,9 +1,9 @@
 """When the units tick: all events of a relaxation window, in their total order.
 
 Clocks do not depend on what the units compute, so the window's ticks are known before it begins:
-they are written down unit by unit and sorted once, which is quicker than a queue with an entry for
-each clock.  An event is one integer: time << bits | kind * units + unit, with the time from the
-window's beginning.
+they are written down unit by unit and sorted once for each layer, which is quicker than a queue
+with an entry for each clock.  An event is one integer: time << bits | kind * units + unit, with the
+time from the window's beginning.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from neurosim.kernels.team import PASSES
 BROADCAST, ERROR_TICK, VALUE_TICK = range(3)  # kinds, in the order of events at one time
 TICKS = 1 << 20  # units of time to a mean period
 DIGIT = 11  # bits sorted at a time
-NOW, BEGIN, CLOSE, EVENTS, PACKETS = range(5)  # entries of Mail.clock
+NOW, BEGIN, CLOSE, PACKETS = range(4)  # entries of Mail.clock
 
 
 @part
@@ -71,8 +71,9 @@ def tick_times(wiring, u, event, unit, where, key, times, intervals):
 
 @part
 def write_events(team, wiring, mail, key):
-    """All events of the window of this pass, unsorted: broadcasts, error ticks, value ticks, each
-    unit by unit; and into mail.start how many packets each unit may send, values first.
+    """All events of the window of this pass, unsorted: broadcasts, then for each layer its error
+    ticks and its value ticks, unit by unit.  Where these begin goes into mail.segment, how many
+    packets each unit may send into mail.start, values first.
 
     Returns how many events there are at most.  Where that is more than there is room for, they are
     not all written.
@@ -80,39 +81,39 @@ def write_events(team, wiring, mail, key):
     units, inputs, layers = team.h.size, team.size[0], team.size.size
     bits = bits_for(units)
     where = team.where + np.uint64(CLOCK)
-    errors, values = 0, 0  # events in mail.ticks; value ticks in mail.scratch
+    n = 0  # events in mail.ticks
     for u in range(inputs, units):
         if wiring.agent[u]:
-            if errors < mail.ticks.size:
-                mail.ticks[errors] = wiring.broadcast_delay[u] << bits | u
-            errors += 1
-    for u in range(inputs, units):
-        l = wiring.layer[u]
-        made = 0
-        if wiring.agent[u]:
+            if n < mail.ticks.size:
+                mail.ticks[n] = wiring.broadcast_delay[u] << bits | u
+            n += 1
+    for l in range(1, layers):
+        mail.segment[l] = n
+        values = 0  # value ticks of the layer in mail.scratch
+        for u in range(team.unit[l], team.unit[l] + team.size[l]):
+            if not wiring.agent[u]:  # a softmax agent's later outcome reports with its first one
+                mail.start[u], mail.start[units + u] = 0, mail.start[units + u - 1]
+                continue
             room = mail.scratch[min(values, mail.scratch.size) :]
-            made = tick_times(
-                wiring, u, team.count[PASSES] << 20, u - inputs, where, key, room, mail.intervals
-            )
+            event = team.count[PASSES] << 20
+            made = tick_times(wiring, u, event, u - inputs, where, key, room, mail.intervals)
+            mail.start[u] = made + 1 if l < layers - 1 else 0
+            mail.start[units + u] = made + 1 if l > 1 else 0
             if l >= wiring.errors_from:
                 for k in range(min(made, room.size)):
-                    if errors + k < mail.ticks.size:
-                        mail.ticks[errors + k] = (room[k] + wiring.lag[u]) << bits | (units + u)
-                errors += made
+                    if n + k < mail.ticks.size:
+                        mail.ticks[n + k] = (room[k] + wiring.lag[u]) << bits | (units + u)
+                n += made
             if l < layers - 1:
                 for k in range(min(made, room.size)):
                     room[k] = room[k] << bits | (2 * units + u)
                 values += made
-        mail.start[u] = made + 1 if l < layers - 1 else 0
-        if not wiring.agent[u]:  # a softmax agent's later outcomes report when its first one does
-            mail.start[units + u] = mail.start[units + u - 1]
-        else:
-            mail.start[units + u] = made + 1 if l > 1 else 0
-    total = errors + values
-    if total <= mail.ticks.size:
-        for k in range(values):
-            mail.ticks[errors + k] = mail.scratch[k]
-    return total
+        if n + values <= mail.ticks.size:
+            for k in range(values):
+                mail.ticks[n + k] = mail.scratch[k]
+        n += values
+    mail.segment[0], mail.segment[layers] = 0, n
+    return n
 
 
 @part
@@ -121,29 +122,31 @@ def sort_events(events, other, digits, bits):
 
     events, other (n,); the result is in events.  digits (2**DIGIT,) is room to work in.
     """
-    n = events.size
-    latest = 0
+    n, latest, needed = events.size, 0, 0
     for k in range(n):
         latest = max(latest, events[k] >> bits)
-    shift = bits
-    while latest > 0:
-        for d in range(digits.size):
+    while latest >> needed:
+        needed += 1
+    passes = (needed + DIGIT - 1) // DIGIT
+    width = (needed + passes - 1) // max(passes, 1)
+    mask = (1 << width) - 1
+    for i in range(passes):
+        shift = bits + i * width
+        for d in range(mask + 1):
             digits[d] = 0
         for k in range(n):
-            digits[(events[k] >> shift) & (digits.size - 1)] += 1
+            digits[(events[k] >> shift) & mask] += 1
         first = 0
-        for d in range(digits.size):
+        for d in range(mask + 1):
             count = digits[d]
             digits[d] = first
             first += count
         for k in range(n):
-            d = (events[k] >> shift) & (digits.size - 1)
+            d = (events[k] >> shift) & mask
             other[digits[d]] = events[k]
             digits[d] += 1
         for k in range(n):
             events[k] = other[k]
-        shift += DIGIT
-        latest >>= DIGIT
 
 
 @part
@@ -166,14 +169,17 @@ def lay_out(team, wiring, mail):
 
 @part
 def plan(team, wiring, mail, key):
-    """Put down all events of the coming pass, in order.
+    """Put down all events of the coming pass: broadcasts and the ticks of each layer, in order.
 
     Returns the room that mail.ticks needs, if it has too little; nothing has changed then.
     """
     n = write_events(team, wiring, mail, key)
     if n > mail.ticks.size:
         return n
-    sort_events(mail.ticks[:n], mail.scratch[:n], mail.digits, bits_for(team.h.size))
+    bits = bits_for(team.h.size)
+    for l in range(team.size.size):
+        first, last = mail.segment[l], mail.segment[l + 1]
+        sort_events(mail.ticks[first:last], mail.scratch[: last - first], mail.digits, bits)
+        mail.next[l] = first
     lay_out(team, wiring, mail)
-    mail.clock[EVENTS] = n
     return 0

@@ -14,8 +14,8 @@ from neurosim.kernels.clock import (
     BROADCAST,
     CLOSE,
     ERROR_TICK,
-    EVENTS,
     NOW,
+    VALUE_TICK,
     bits_for,
 )
 from neurosim.kernels.density import gate, packets_softmax, sample_softmax, softmax
@@ -62,7 +62,6 @@ FEEDBACKS = {
     "random": RANDOM,
 }
 NEVER = np.iinfo(np.int64).max
-ROWS = (ARM, ERROR_ROW)  # of a log, by what makes an agent report
 
 
 @part
@@ -161,7 +160,7 @@ def act(team, wiring, mail, log, key, observation):
     mail.clock[CLOSE] = NEVER
     for j in range(inputs):
         team.h[j] = team.sampled[j] = mail.heard[j] = observation[j]
-        emit(log, mail.clock[NOW], OBSERVE, j, observation[j], NOBODY, NOBODY, False)
+        emit(log, mail.clock[NOW], OBSERVE, j, observation[j], NOBODY, NOBODY, 1)
     done = mail.clock[NOW]
     for layer in range(1, layers):
         first, last = team.unit[layer], team.unit[layer] + team.size[layer]
@@ -187,9 +186,9 @@ def act(team, wiring, mail, log, key, observation):
                 team.h[u] = unit.sample(team.mu[u], team.var[u], team.noise[u])
             team.sampled[u] = team.h[u]
             time, sample = mail.ready[u], log.count[0]
-            emit(log, time, SAMPLE, u - inputs, team.h[u], NOBODY, NOBODY, False)
+            emit(log, time, SAMPLE, u - inputs, team.h[u], NOBODY, NOBODY, 1)
             if layer < layers - 1:
-                packet = send(team, wiring, mail, log, key, UP, u, team.h[u], time)
+                packet = send(team, wiring, mail, log, key, UP, u, team.h[u], time, 1)
                 link(log, sample, packet)
         done = max(done, latest)
     return done
@@ -292,14 +291,21 @@ def last_of(team, u, layer):
 
 
 @part
+def rank_of(wiring, kind):
+    """Order of an event among those of its time: where layers take turns, by its kind."""
+    return 1 + kind if wiring.lookahead > 0 else 1
+
+
+@part
 def report(team, wiring, mail, log, key, kind, u, layer, time, p):
     """An agent computes its error and sends it to the layer below.  p: its potentials."""
     error_of(team, wiring, mail, u, layer, p)
+    rank, row_kind = rank_of(wiring, kind), ARM if kind == BROADCAST else ERROR_ROW
     for k in range(u, last_of(team, u, layer)):
         event = log.count[0]
-        emit(log, time, ROWS[kind], k - team.size[0], team.g[k], NOBODY, NOBODY, False)
+        emit(log, time, row_kind, k - team.size[0], team.g[k], NOBODY, NOBODY, rank)
         if layer > 1:
-            link(log, event, send(team, wiring, mail, log, key, DOWN, k, team.g[k], time))
+            link(log, event, send(team, wiring, mail, log, key, DOWN, k, team.g[k], time, rank))
 
 
 @part
@@ -309,7 +315,7 @@ def broadcast(team, wiring, mail, log, key, u, time, td_error, learning, steps, 
     last = last_of(team, u, layer)
     if not reached(team, wiring, key, u, 2 * (team.count[PASSES] - 1)):
         return
-    emit(log, time, BROADCAST_ROW, u - team.size[0], td_error, NOBODY, NOBODY, False)
+    emit(log, time, BROADCAST_ROW, u - team.size[0], td_error, NOBODY, NOBODY, 1)
     for k in range(u, last if learning else u):
         learn(team, wiring, mail, k, td_error, steps, anneal_steps)
     if layer > 1:
@@ -321,30 +327,21 @@ def broadcast(team, wiring, mail, log, key, u, time, td_error, learning, steps, 
 
 
 @part
-def gather(team, wiring, mail, log, key, begin, first, bits):
-    """What the ticks that begin with event `first` take from the mailboxes: potentials and, for
-    value ticks, feedback.
-
-    Ticks that lie closer together than the shortest delay cannot hear of each other, so all their
-    sums are taken before any of them acts: sums of many units overlap in the processor, and the
-    activation function runs over vectors.  Returns the end of these events and of their entries.
+def gather(team, wiring, mail, log, key, begin, layer, first, last, bits):
+    """What the ticks first ... last - 1 of a layer take from the mailboxes: potentials and, for
+    value ticks, feedback.  Returns the end of those that there was room for, and of their entries.
     """
     units, layers = team.h.size, team.size.size
     mask = (1 << bits) - 1
-    horizon = (mail.ticks[first] >> bits) + wiring.lookahead
     k, n = first, 0
-    while k < mail.clock[EVENTS]:
-        event = mail.ticks[k]
-        u = (event & mask) - units
-        if u < 0 or (k > first and (event >> bits) >= horizon):
-            break
+    while k < last:
+        u = (mail.ticks[k] & mask) - units
         moving = u >= units
         u -= units if moving else 0
-        layer = wiring.layer[u]
-        last = last_of(team, u, layer)
-        if n + last - u > mail.p.size:
+        end = last_of(team, u, layer)
+        if n + end - u > mail.p.size:
             break
-        time = begin + (event >> bits)
+        time = begin + (mail.ticks[k] >> bits)
         armed = True
         if layer < layers - 1 and (moving or wiring.trace_after > 0):
             collect(team, wiring, mail, log, key, DOWN, u, layer, time)
@@ -357,37 +354,36 @@ def gather(team, wiring, mail, log, key, begin, first, bits):
                 mail.f[n] = unit.weigh(0.0, team.wt[a : a + above], g_above)
                 tally(mail, layers, FEEDBACK, above)
         if armed:
-            for i in range(u, last):
+            for i in range(u, end):
                 collect(team, wiring, mail, log, key, UP, i, layer, time)
                 note_age(team, wiring, mail, UP, i, layer, time)
                 renew(team, wiring, mail, i)
                 mail.p[n + i - u] = team.p[i]
-        n += last - u
+        n += end - u
         k += 1
     return k, n
 
 
 @part
-def tick(team, wiring, mail, log, key, u, moving, n, time):
+def tick(team, wiring, mail, log, key, layer, u, moving, n, time):
     """A value tick (eq. 69) or an error tick of an agent, from entry n on of what was gathered."""
-    layers, inputs, layer = team.size.size, team.size[0], wiring.layer[u]
+    layers, inputs = team.size.size, team.size[0]
     last = last_of(team, u, layer)
     if moving and not mail.armed[n]:
         tally(mail, layers, IDLE, 1)
-        emit(log, time, IDLE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, False)
+        rank = rank_of(wiring, VALUE_TICK)
+        emit(log, time, IDLE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, rank)
         return last - u
-    if team.activation[layer] == team.activation[1]:
+    if team.activation[layer] != SOFTMAX:
         team.mu[u], team.slope[u] = mail.mu[n], mail.slope[n]
-    elif team.activation[layer] != SOFTMAX:
-        team.mu[u], team.slope[u] = unit.mean(team.activation[layer], mail.p[n])
     if moving:
         team.f[u] = mail.f[n]
         team.h[u] = unit.move(team.h[u], team.mu[u], team.var[u], team.c, team.f[u])
         mail.moves[u] += 1
         tally(mail, layers, MOVES, 1)
-        event = log.count[0]
-        emit(log, time, VALUE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, False)
-        link(log, event, send(team, wiring, mail, log, key, UP, u, team.h[u], time))
+        event, rank = log.count[0], rank_of(wiring, VALUE_TICK)
+        emit(log, time, VALUE_ROW, u - inputs, team.h[u], NOBODY, NOBODY, rank)
+        link(log, event, send(team, wiring, mail, log, key, UP, u, team.h[u], time, rank))
     else:
         report(team, wiring, mail, log, key, ERROR_TICK, u, layer, time, mail.p[n : n + last - u])
         tally(mail, layers, REPORTS, 1)
@@ -396,6 +392,35 @@ def tick(team, wiring, mail, log, key, u, moving, n, time):
             if mail.error_ticks[k] == wiring.trace_after:
                 tag(team, wiring, mail, k)
     return last - u
+
+
+@part
+def run_layer(team, wiring, mail, log, key, begin, layer, horizon, bits):
+    """All ticks of a layer before a horizon: first they take their sums, then they act.
+
+    Nothing that is sent before the horizon arrives before it, so that the sums of many units
+    overlap in the processor and the activation function runs over vectors.
+    """
+    units = team.h.size
+    mask = (1 << bits) - 1
+    first = last = mail.next[layer]
+    while last < mail.segment[layer + 1] and (mail.ticks[last] >> bits) < horizon:
+        last += 1
+    if wiring.lookahead == 0:
+        last = min(last, first + 1)
+    mail.next[layer] = last
+    while first < last:
+        end, n = gather(team, wiring, mail, log, key, begin, layer, first, last, bits)
+        if team.activation[layer] != SOFTMAX:
+            activate(team.activation[layer], mail.p[:n], mail.mu[:n], mail.slope[:n])
+        n = 0
+        for k in range(first, end):
+            u = (mail.ticks[k] & mask) - units
+            moving = u >= units
+            u -= units if moving else 0
+            time = begin + (mail.ticks[k] >> bits)
+            n += tick(team, wiring, mail, log, key, layer, u, moving, n, time)
+        first = end
 
 
 @part
@@ -411,31 +436,32 @@ def land(team, wiring, mail, log, key):
 @part
 def relax(team, wiring, mail, log, key, begin, td_error, learning, steps, anneal_steps):
     """The broadcast of td_error at time `begin` and the window; then all packets land."""
-    units = team.h.size
-    bits = bits_for(units)
+    layers = team.size.size
+    bits = bits_for(team.h.size)
     mask = (1 << bits) - 1
     mail.clock[BEGIN] = begin
     mail.clock[CLOSE] = begin + wiring.window
-    k = 0
-    while k < mail.clock[EVENTS]:
-        u = mail.ticks[k] & mask
-        if u < units:
-            time = begin + (mail.ticks[k] >> bits)
+    while True:
+        told = NEVER if mail.next[0] == mail.segment[1] else mail.ticks[mail.next[0]]
+        earliest, soonest = NEVER, 0
+        for l in range(1, layers):
+            k = mail.next[l]
+            if k < mail.segment[l + 1] and mail.ticks[k] < earliest:
+                earliest, soonest = mail.ticks[k], l
+        if told < earliest:
+            time = begin + (told >> bits)
+            u = told & mask
+            mail.next[0] += 1
             broadcast(
                 team, wiring, mail, log, key, u, time, td_error, learning, steps, anneal_steps
             )
-            k += 1
             continue
-        end, n = gather(team, wiring, mail, log, key, begin, k, bits)
-        activate(team.activation[1], mail.p[:n], mail.mu[:n], mail.slope[:n])
-        n = 0
-        for event in mail.ticks[k:end]:
-            u = (event & mask) - units
-            moving = u >= units
-            u -= units if moving else 0
-            time = begin + (event >> bits)
-            n += tick(team, wiring, mail, log, key, u, moving, n, time)
-        k = end
+        if earliest == NEVER:
+            break
+        horizon = min((earliest >> bits) + max(wiring.lookahead, 1), told >> bits)
+        for l in range(1, layers):
+            if wiring.lookahead > 0 or l == soonest:
+                run_layer(team, wiring, mail, log, key, begin, l, horizon, bits)
     land(team, wiring, mail, log, key)
 
 
@@ -455,7 +481,7 @@ def accumulate(team, wiring, mail, log):
     factor = 1.0
     if team.gated:
         factor = gate(team.h[-1], team.mu[-1], team.gate_floor)
-        emit(log, time, GATE, units - 1 - inputs, factor, NOBODY, NOBODY, False)
+        emit(log, time, GATE, units - 1 - inputs, factor, NOBODY, NOBODY, 1)
     for u in range(inputs, units):
         layer, first, n, bias = row(team, wiring, u)
         tagged = 0 < wiring.trace_after <= mail.error_ticks[u]
@@ -467,7 +493,7 @@ def accumulate(team, wiring, mail, log):
         unit.accumulate(team.z[first : first + n], x, g, team.trace_decay)
         team.z[bias] = team.trace_decay * team.z[bias] + g
         tally(mail, layers, LEARNING, n + 1)
-        emit(log, time, TRACE, u - inputs, g, NOBODY, NOBODY, False)
+        emit(log, time, TRACE, u - inputs, g, NOBODY, NOBODY, 1)
         if layer < layers - 1 and wiring.feedback == KOLEN_POLLACK:
             a, above = feedback_row(team, u, layer)
             g_above, _ = mailbox(team, wiring, mail, DOWN, u, layer)

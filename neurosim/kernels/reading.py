@@ -163,24 +163,26 @@ def read_mail(i, f):
         f[i[48] : i[49]],  # mt
         f[i[50] : i[51]],  # vt
         i[i[52] : i[53]],  # ticks
-        i[i[54] : i[55]],  # scratch
-        i[i[56] : i[57]],  # digits
-        f[i[58] : i[59]],  # intervals
-        i[i[60] : i[61]],  # armed
-        f[i[62] : i[63]],  # p
-        f[i[64] : i[65]],  # f
-        f[i[66] : i[67]],  # mu
-        f[i[68] : i[69]],  # slope
-        i[i[70] : i[71]],  # start
-        i[i[72] : i[73]],  # wired
-        i[i[74] : i[75]],  # head
-        i[i[76] : i[77]],  # tail
-        i[i[78] : i[79]],  # packets
-        f[i[80] : i[81]],  # payloads
-        i[i[82] : i[83]],  # queue
-        i[i[84] : i[85]],  # clock
-        i[i[86] : i[87]],  # counts
-        i[i[88] : i[89]],  # totals
+        i[i[54] : i[55]],  # segment
+        i[i[56] : i[57]],  # next
+        i[i[58] : i[59]],  # scratch
+        i[i[60] : i[61]],  # digits
+        f[i[62] : i[63]],  # intervals
+        i[i[64] : i[65]],  # armed
+        f[i[66] : i[67]],  # p
+        f[i[68] : i[69]],  # f
+        f[i[70] : i[71]],  # mu
+        f[i[72] : i[73]],  # slope
+        i[i[74] : i[75]],  # start
+        i[i[76] : i[77]],  # wired
+        i[i[78] : i[79]],  # head
+        i[i[80] : i[81]],  # tail
+        i[i[82] : i[83]],  # packets
+        f[i[84] : i[85]],  # payloads
+        i[i[86] : i[87]],  # queue
+        i[i[88] : i[89]],  # clock
+        i[i[90] : i[91]],  # counts
+        i[i[92] : i[93]],  # totals
     )
 
 

@@ -54,16 +54,16 @@ NOBODY = -1  # no unit, source or packet
 
 
 @part
-def emit(log, time, kind, unit, value, source, packet, early):
+def emit(log, time, kind, unit, value, source, packet, rank):
     """Add a row to the log, if there is one.
 
-    early: it stands before the other rows of its time, wherever it is written: an arrival that is
-    only noticed when a unit looks into its mailbox.
+    rank: 0 to 3, in the order of rows of one time, wherever they are written: an arrival (0) is
+    noticed only when its receiver looks into its mailbox.
     """
     if log.time.size > 0:
         row = log.count[0]
         log.time[row] = time
-        log.order[row] = 2 * time + (0 if early else 1)
+        log.order[row] = 4 * time + rank
         log.kind[row] = kind
         log.unit[row] = unit
         log.value[row] = value
@@ -107,7 +107,7 @@ def lane_of(layers, d, layer):
 
 
 @part
-def send(team, wiring, mail, log, key, d, s, payload, time):
+def send(team, wiring, mail, log, key, d, s, payload, time, rank):
     """Unit s hands a packet to its wire, unless it has hardly changed.  Returns its id, or NOBODY.
 
     The first packet of a pass is always sent; in dataflow sampling the first value is never lost.
@@ -132,7 +132,7 @@ def send(team, wiring, mail, log, key, d, s, payload, time):
         where = team.where + np.uint64(VALUE_LOSS if d == UP else ERROR_LOSS)
         if uniform(key, event, unit, where) < wiring.loss[out]:
             count(mail, layers, LOST, lane, receivers)
-            emit(log, time, LOSE + d, unit, payload, NOBODY, packet, False)
+            emit(log, time, LOSE + d, unit, payload, NOBODY, packet, rank)
             return packet
     arrival = time + wiring.delay[out]
     if wiring.packet_delay > 0:
@@ -217,7 +217,8 @@ def deliver(team, wiring, mail, log, d, lane, place):
         if d == UP:
             mail.version[lane] += 1
     source = s - team.size[0]
-    emit(log, arrival, kind, NOBODY, mail.payloads[place], source, packet, arrival > time)
+    rank = 0 if arrival > time else 1
+    emit(log, arrival, kind, NOBODY, mail.payloads[place], source, packet, rank)
 
 
 @part
@@ -293,8 +294,8 @@ def collect_synapses(team, wiring, mail, log, key, d, u, layer, now):
                 mail.slot_time[synapse] = put[1]
                 mail.slot_number[synapse] = number
                 mail.slot[synapse] = payload
-            early = arrival > put[1]
-            emit(log, arrival, kind, u - inputs, payload, s - inputs, put[3], early)
+            rank = 0 if arrival > put[1] else 1
+            emit(log, arrival, kind, u - inputs, payload, s - inputs, put[3], rank)
             k += 1
         mail.taken[synapse] = k
 
