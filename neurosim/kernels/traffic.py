@@ -268,36 +268,46 @@ def collect_synapses(team, wiring, mail, log, key, d, u, layer, now):
     """Receiver u takes what has arrived by now from the wires of its senders."""
     units, layers, inputs = team.h.size, team.size.size, team.size[0]
     sender = layer - 1 + 2 * d
-    lane = lane_of(layers, d, sender)
-    first, i = first_synapse(team, d, u, layer), u - team.unit[layer]
-    for j in range(team.size[sender]):
-        s = team.unit[sender] + j
-        wire, synapse = d * units + s, first + j
-        begin, n, k = mail.start[wire], mail.wired[wire], mail.taken[synapse]
-        delay = wiring.synapse_delay[synapse]
-        while k < n:
-            put = mail.packets[4 * (begin + k) : 4 * (begin + k) + 4]
-            arrival, number = put[0] + delay, put[2] & 0xFFFFF
+    n, i = team.size[sender], u - team.unit[layer]
+    first, wire = first_synapse(team, d, u, layer), d * units + team.unit[sender]
+    start, wired = mail.start[wire : wire + n], mail.wired[wire : wire + n]
+    taken, delay = mail.taken[first : first + n], wiring.synapse_delay[first : first + n]
+    slot, slot_time = mail.slot[first : first + n], mail.slot_time[first : first + n]
+    slot_number = mail.slot_number[first : first + n]
+    delivered, late, lost, fresh, sent_sum = 0, 0, 0, 0, 0
+    for j in range(n):
+        while taken[j] < wired[j]:
+            place = start[j] + taken[j]
+            arrival = mail.packets[4 * place] + delay[j]
             if arrival > now:
                 break
-            payload = mail.payloads[begin + k]
+            taken[j] += 1
+            number = mail.packets[4 * place + 2] & 0xFFFFF
+            s = team.unit[sender] + j
+            kind = DELIVER + d
             if lost_on_synapse(team, wiring, key, d, s, number, i):
-                count(mail, layers, LOST, lane, 1)
+                lost += 1
                 kind = LOSE + d
             else:
-                late = arrival > mail.clock[CLOSE]
-                count(mail, layers, IN_FLIGHT if late else DELIVERED, lane, 1)
-                kind = DELIVER + d
-                if mail.slot_number[synapse] < 0:
-                    mail.slot_fresh[d * units + u] += 1
-                mail.slot_sum[d * units + u] += put[1] - mail.slot_time[synapse]
-                mail.slot_time[synapse] = put[1]
-                mail.slot_number[synapse] = number
-                mail.slot[synapse] = payload
-            rank = 0 if arrival > put[1] else 1
-            emit(log, arrival, kind, u - inputs, payload, s - inputs, put[3], rank)
-            k += 1
-        mail.taken[synapse] = k
+                delivered += 1
+                late += 1 if arrival > mail.clock[CLOSE] else 0
+                fresh += 1 if slot_number[j] < 0 else 0
+                time = mail.packets[4 * place + 1]
+                sent_sum += time - slot_time[j]
+                slot_time[j] = time
+                slot_number[j] = number
+                slot[j] = mail.payloads[place]
+            if log.time.size > 0:
+                rank = 0 if arrival > mail.packets[4 * place + 1] else 1
+                packet = mail.packets[4 * place + 3]
+                emit(log, arrival, kind, u - inputs, mail.payloads[place], s - inputs, packet, rank)
+    if delivered + lost > 0:
+        lane = lane_of(layers, d, sender)
+        count(mail, layers, DELIVERED, lane, delivered - late)
+        count(mail, layers, IN_FLIGHT, lane, late)
+        count(mail, layers, LOST, lane, lost)
+        mail.slot_sum[d * units + u] += sent_sum
+        mail.slot_fresh[d * units + u] += fresh
 
 
 @part
