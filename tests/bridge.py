@@ -1,24 +1,28 @@
-"""Between the package and the oracle: the same settings, state, noise and values in both forms."""
+"""Between the package and the oracles: the same settings, state, noise and values in both forms."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import oracle
+import oracle_async
 import tomlkit
 from oracle import Array, ArrayLike, Settings, State
 
 from neurosim import spec
-from neurosim.learners import MapProp
+from neurosim.kernels.clock import NOW
+from neurosim.kernels.traffic import KINDS
+from neurosim.learners import AsynchronousMapProp, MapProp
 from neurosim.memory import Team
 from neurosim.network import weights
 from neurosim.spec import Spec
 from neurosim.tasks import Environment, environment_seed
+from neurosim.timing import feedback_weights
 
 Noise = list[Array | float]
 TEAMS = ("actor", "critic")
@@ -80,6 +84,52 @@ def small_spec(changes: dict[str, Any] | None = None) -> Spec:
         else:
             content[section][key] = value
     return spec.parse(tomlkit.dumps(content), "small").spec
+
+
+def timed_spec(
+    timing: dict[str, Any],
+    changes: dict[str, Any] | None = None,
+    critic: dict[str, Any] | None = None,
+    n_out: int = 2,
+) -> Spec:
+    """The small model in asynchronous mode, with one timing for both teams or another critic's.
+
+    A list has any length: a layer, a projection or a unit takes the entry of its number, and after
+    the last entry comes the first one again.
+    """
+    content = copy.deepcopy(SMALL)
+    for path, value in (changes or {}).items():
+        section, key = path.split(".")
+        if value is None:
+            content[section].pop(key, None)
+        else:
+            content[section][key] = value
+    sizes = {
+        "actor": [*content["actor"]["units"], n_out],
+        "critic": [*content["critic"]["units"], 1],
+    }
+    content["timing"] = {
+        name: {key: fitted(key, value, sizes[name]) for key, value in own.items()}
+        for name, own in (("actor", timing), ("critic", timing if critic is None else critic))
+    }
+    return spec.parse(tomlkit.dumps(content), "small").spec
+
+
+def fitted(key: str, value: Any, sizes: list[int]) -> Any:
+    """A value of a key of [timing], with lists of the length that a team of such layers needs."""
+    if not isinstance(value, list):
+        return value
+    if key in ("delay", "error_delay", "loss", "error_loss"):
+        return cycled(value, len(sizes) - 1)
+    return [
+        cycled(entry, size) if isinstance(entry, list) else entry
+        for entry, size in zip(cycled(value, len(sizes)), sizes, strict=True)
+    ]
+
+
+def cycled(entries: list[Any], length: int) -> list[Any]:
+    """So many entries, from the first one again after the last one."""
+    return [entries[k % len(entries)] for k in range(length)]
 
 
 # --- one team in the oracle's form ---------------------------------------------------------------
@@ -242,6 +292,181 @@ def play(model: Spec, episodes: int, seed: int, aligned: bool = True) -> Iterato
         twins.end(observation, reward, terminated)
         yield twins
     environment.close()
+
+
+# --- both agents in asynchronous mode ------------------------------------------------------------
+
+SENDING = {"sample": "value", "value_tick": "value", "arm": "error", "error_tick": "error"}
+Row = tuple[Any, ...]
+
+
+class AsyncTwins:
+    """An agent of the package whose units are agents, and one of the oracle, side by side.
+
+    Parameters
+    ----------
+    model, n_in, n_out, seed
+        As of ``AsynchronousMapProp``.
+    log
+        Whether the package's agent keeps a log; it is then compared, too.
+    """
+
+    def __init__(self, model: Spec, n_in: int, n_out: int, seed: int, log: bool = False) -> None:
+        self.agent = AsynchronousMapProp(model, n_in, n_out, seed)
+        start = MapProp(model, n_in, n_out, seed)
+        self.oracle = oracle_async.AsyncAgent(
+            settings_of(model, "actor", n_in, n_out),
+            settings_of(model, "critic", n_in, 1),
+            state_of(start.actor),
+            state_of(start.critic),
+            oracles_timing(model, "actor"),
+            oracles_timing(model, "critic"),
+            seed,
+            reward_bound=model.learning.reward_bound,
+            truncation=model.learning.truncation,
+            terminal_iteration=model.learning.terminal_iteration,
+            update_at_reset=model.learning.update_at_reset,
+        )
+        self.agent.write_log(log)
+        self._log = log
+        self._whole_step = False  # whether the latest call was a time step with a window
+
+    def step(self, observation: Array, reward: float | None = None) -> Array:
+        """One step, the first of an episode without a reward; returns a copy of the action."""
+        self._began, self._whole_step = self._now(), True
+        if reward is None:
+            action = self.agent.begin(observation).copy()
+        else:
+            action = self.agent.step(observation, reward).copy()
+        theirs = self.oracle.step(observation.tolist(), reward)
+        self._actions = (action, np.array(theirs))
+        return action
+
+    def end(self, observation: Array, reward: float, terminated: bool) -> None:
+        """Last transition of an episode."""
+        self._began, self._whole_step = self._now(), self.oracle.terminal_iteration
+        self.agent.end(observation, reward, terminated)
+        self.oracle.end(observation.tolist(), reward, terminated)
+
+    def differences(self) -> list[str]:
+        """Names of all that is not the same in both after the latest call, bit for bit."""
+        return [name for name, ours, theirs in self._pairs() if not np.array_equal(ours, theirs)]
+
+    def assert_same(self) -> None:
+        """The two agree in every bit."""
+        differences = self.differences()
+        assert not differences, differences
+
+    def rows(self, name: str) -> tuple[list[Row], list[Row]]:
+        """The logs of a team's latest step, ours and the oracle's: rows (time, kind, unit, source,
+        value, packet), a packet being (direction, sender, number)."""
+        events = self.agent.events()
+        mine = events["team"] == TEAMS.index(name)
+        ours = oracles_rows({key: column[mine] for key, column in events.items()})
+        theirs = [
+            (time, kind, unit, source, value, packet)
+            for time, team, unit, kind, value, source, packet in self.oracle.events
+            if team == name
+        ]
+        return (
+            [timed(time - self._began, *rest) for time, *rest in ours],
+            [timed(*row) for row in theirs],
+        )
+
+    def _now(self) -> int:
+        return int(self.agent.teams[0].mail.clock[NOW])
+
+    def _pairs(self) -> Iterator[tuple[str, Any, Any]]:
+        """Name, ours, the oracle's."""
+        yield "td_error", self.agent.td_error, self.oracle.td_error
+        yield "steps", self.agent.shared.steps[0], self.oracle.steps
+        if self._whole_step:
+            yield "value", self.agent.value, self.oracle.value
+            yield "action", *self._actions
+        for name in TEAMS:
+            for key, ours, theirs in self._learned(name):
+                for layer, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+                    yield f"{name}.{key}[{layer}]", a, b
+            if self._whole_step:
+                yield from self._passing(name)
+
+    def _learned(self, name: str) -> Iterator[tuple[str, Any, Any]]:
+        """What a team has learned: name, then ours and the oracle's layer by layer."""
+        team, theirs = self.agent.teams[TEAMS.index(name)], getattr(self.oracle, name)
+        ours, state = state_of(team.memory), theirs.state()
+        for key in ("W", "b", "zW", "zb", "mW", "mb", "vW", "vb"):
+            yield key, getattr(ours, key), getattr(state, key)
+        yield "B", feedback_weights(team.memory, team.memory.wt), theirs.feedback_weights()
+        if theirs.timing.feedback == "kolen_pollack":
+            for key in "zmv":
+                of_units = [
+                    np.array([getattr(unit.B, key) for unit in layer])
+                    for layer in theirs.layers[:-1]
+                ]
+                yield (
+                    f"{key}B",
+                    feedback_weights(team.memory, getattr(team.mail, f"{key}t")),
+                    of_units,
+                )
+        updates = [unit.updates for unit in theirs.units]
+        yield "updates", team.mail.updates[int(team.memory.size[0]) :], updates
+
+    def _passing(self, name: str) -> Iterator[tuple[str, Any, Any]]:
+        """What belongs to one step alone."""
+        memory, theirs = getattr(self.agent, name), getattr(self.oracle, name)
+        for key, units in (("values", memory.h), ("sampled", memory.sampled)):
+            pairs = zip(values_of(memory, units), getattr(theirs, key)(), strict=True)
+            for layer, (a, b) in enumerate(pairs):
+                yield f"{name}.{key}[{layer}]", a, b
+        counts = self.agent.counts()
+        for key, expected in theirs.counters.items():
+            ours = counts[f"{name}_{key}"]
+            yield f"{name}.{key}", ours, np.reshape(expected, ours.shape)
+        if self._log:
+            first, second = self.rows(name)
+            yield f"{name}.log", sorted(first, key=repr) == sorted(second, key=repr), True
+
+
+def oracles_timing(model: Spec, name: str) -> oracle_async.Timing:
+    """The oracle's timing of the actor or the critic of a model."""
+    timing = spec.timing_of(model, name)
+    keys = {field.name: getattr(timing, field.name) for field in fields(oracle_async.Timing)}
+    return oracle_async.Timing(**keys | {"phase": timing.phase or "random"})
+
+
+def timed(time: int, kind: str, unit: int, source: int, *rest: Any) -> Row:
+    """A row with the time 0 where it tells nothing.
+
+    That is where all happens at the window's end, and of the copy of a packet that one receiver
+    loses, which has a source: it counts as lost when it was sent, or when it would have arrived.
+    """
+    timeless = kind in ("gate", "trace") or (kind.startswith("lost") and source >= 0)
+    return (0 if timeless else time, kind, unit, source, *rest)
+
+
+def oracles_rows(events: dict[str, Any]) -> list[Row]:
+    """Events of one team as rows (time, kind, unit, source, value, packet).
+
+    A packet is called after the row that tells of its sending: (direction, sender, number). A
+    sender's packets are numbered in the order of their ids.
+    """
+    columns = ("time", "kind", "unit", "source", "value", "packet")
+    rows = [
+        (time, KINDS[kind], *rest)
+        for time, kind, *rest in zip(*(events[c].tolist() for c in columns), strict=True)
+    ]
+    numbers: dict[tuple[str, int], int] = {}
+    names: dict[int, tuple[str, int, int] | None] = {-1: None}
+    sent = [(row[5], SENDING[row[1]], row[2]) for row in rows if row[1] in SENDING]
+    for packet, *sender in sorted(sent):
+        if packet >= 0:
+            number = numbers.get((sender[0], sender[1]), 0)
+            names[packet] = (sender[0], sender[1], number)
+            numbers[sender[0], sender[1]] = number + 1
+    return [(*row[:5], names[row[5]]) for row in rows]
+
+
+# --- how large the terms were --------------------------------------------------------------------
 
 
 def size(x: ArrayLike) -> float:

@@ -28,6 +28,10 @@ ALGORITHM, THEORY = "test_algorithm.py::test_", "test_theory.py::test_"
 SMALL_AGENT = f"{ALGORITHM}each_step_of_a_small_agent_is_the_oracles"
 RELAXATION = f"{THEORY}a_relaxation_step_is_alpha_h_down_the_slope_of_the_energy"
 GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_density"
+ASYNCHRONOUS = "test_asynchronous.py::test_"
+ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
+LOCK_STEP = f"{ASYNCHRONOUS}packets_that_are_in_time_and_clocks_together_are_the_synchronous_mode"
+SHARED_WEIGHTS = f"{ASYNCHRONOUS}feedback_weights_that_start_as_the_weights_stay_the_weights"
 
 
 class Defect(NamedTuple):
@@ -173,6 +177,158 @@ DEFECTS = (
         "        transpose(",
         "        0 and transpose(",
         SMALL_AGENT,
+    ),
+    Defect(
+        "the error clock is the value clock",
+        "timing.py",
+        'lag = period // 2 if timing.error_clock == "antiphase" else np.zeros_like(period)',
+        "lag = np.zeros_like(period)",
+        f"{LOCK_STEP}[softmax-a quarter]",
+    ),
+    Defect(
+        "the slope is dropped from a unit's error packet",
+        "kernels/unit.py",
+        "(h - mu) * slope / var",
+        "(h - mu) / var",
+        f"{LOCK_STEP}[softmax-periodic clocks]",
+    ),
+    Defect(
+        "the trace takes the unit's latest error, sent or not",
+        "kernels/engine.py",
+        "g = mail.last[units + u] if mail.sent[units + u] > 0 else team.g[u]",
+        "g = team.g[u]",
+        f"{SHARED_WEIGHTS}[send_on_delta-kolen_pollack]",
+    ),
+    Defect(
+        "learned feedback weights take a unit's value, not what it sent",
+        "kernels/engine.py",
+        "h = mail.last[u]\n",
+        "h = team.h[u]\n",
+        f"{SHARED_WEIGHTS}[quantize-kolen_pollack]",
+    ),
+    Defect(
+        "feedback weights do not follow the weights",
+        "kernels/engine.py",
+        "            team.wt[place] = w\n",
+        "            team.wt[place] *= 1.0\n",
+        f"{SHARED_WEIGHTS}[plain-symmetric]",
+    ),
+    Defect(
+        "silent units report their first error at the broadcast",
+        "kernels/engine.py",
+        "elif wiring.silent and ",
+        "elif wiring.silent and mail.error_ticks[u] > 0 and ",
+        f"{ORACLE}[softmax-silent]",
+    ),
+    Defect(
+        "the trace after an error tick takes the last mailbox",
+        "kernels/engine.py",
+        "g, x = mail.tagged_g[u], mail.tagged_x[first : first + n]",
+        "g = mail.tagged_g[u]",
+        f"{ORACLE}[softmax-trace_after]",
+    ),
+    Defect(
+        "units move before all those above have reported",
+        "kernels/engine.py",
+        "if moving and not mail.armed[n]:",
+        "if False:",
+        f"{ASYNCHRONOUS}where_all_errors_are_lost_nobody_is_armed_and_learning_goes_on[packet]",
+    ),
+    Defect(
+        "ticks farther apart than a delay are taken for simultaneous",
+        "timing.py",
+        "_shortest(team, delay),",
+        "2 * _shortest(team, delay),",
+        f"{ORACLE}[softmax-poisson]",
+    ),
+    Defect(
+        "units read the values below as they are, not as they arrived",
+        "kernels/engine.py",
+        "    x, _ = mailbox(team, wiring, mail, UP, u, layer)\n    team.p[u]",
+        "    x = team.h[team.unit[layer - 1] : team.unit[layer]]\n    team.p[u]",
+        f"{ASYNCHRONOUS}a_unit_needs_its_own_row_its_own_state_and_its_mailbox_alone"
+        "[gaussian-shared slots]",
+    ),
+    Defect(
+        "an older packet is the newest",
+        "kernels/traffic.py",
+        "number < mail.heard_number[source]",
+        "number > mail.heard_number[source]",
+        f"{ORACLE}[softmax-newest]",
+    ),
+    Defect(
+        "the heap is upside down",
+        "kernels/traffic.py",
+        "x > y or",
+        "x < y or",
+        f"{ORACLE}[softmax-packet_delay]",
+    ),
+    Defect(
+        "a packet that lands with a tick is seen after it",
+        "kernels/traffic.py",
+        "mail.packets[4 * head] <= now",
+        "mail.packets[4 * head] < now",
+        f"{ORACLE}[softmax-no delay]",
+    ),
+    Defect(
+        "receivers lose a packet together",
+        "kernels/traffic.py",
+        "1024 * (i + 1)",
+        "1024",
+        f"{ASYNCHRONOUS}each_receiver_loses_a_packet_on_its_own",
+    ),
+    Defect(
+        "what lands after the window counts as delivered",
+        "kernels/traffic.py",
+        "late = arrival > mail.clock[CLOSE]\n    if wiring.newest",
+        "late = False\n    if wiring.newest",
+        f"{ORACLE}[softmax-defaults]",
+    ),
+    Defect(
+        "the age of a value is counted from its arrival",
+        "kernels/traffic.py",
+        "mail.sent_sum[lane] += time - mail.heard_time[source]\n"
+        "        mail.heard_time[source] = time",
+        "mail.sent_sum[lane] += arrival - mail.heard_time[source]\n"
+        "        mail.heard_time[source] = arrival",
+        f"{ASYNCHRONOUS}a_window_counts_the_ages_of_what_it_uses",
+    ),
+    Defect(
+        "jitter adds up",
+        "kernels/clock.py",
+        "key, event + made, unit, where, time, wiring.jitter, wiring.period[u]",
+        "key, event + made, unit, where, times[made - 1] + wiring.period[u] if made else time, "
+        "wiring.jitter, wiring.period[u]",
+        f"{ASYNCHRONOUS}jitter_moves_each_tick_by_itself",
+    ),
+    Defect(
+        "a Poisson clock's intervals come again",
+        "kernels/clock.py",
+        "poisson_intervals(key, event + made, ",
+        "poisson_intervals(key, event, ",
+        f"{ASYNCHRONOUS}intervals_of_poisson_clocks_are_exponential_and_never_used_twice",
+    ),
+    Defect(
+        "all units have the same clock",
+        "kernels/clock.py",
+        "tick_times(wiring, u, event, u - inputs, where",
+        "tick_times(wiring, u, event, 0, where",
+        f"{ASYNCHRONOUS}a_poisson_clock_ticks_on_average_as_often_as_its_rate_says",
+    ),
+    Defect(
+        "mailboxes that grow are emptied",
+        "timing.py",
+        "if before.size == after.size:",
+        "if False:",
+        f"{ASYNCHRONOUS}the_room_that_buffers_have_changes_no_bits[timer]",
+    ),
+    Defect(
+        "a checkpoint forgets what mailboxes hold",
+        "learners/asynchronous.py",
+        '"updates", "heard", "heard_time"',
+        '"updates", "heard_time"',
+        f"{ASYNCHRONOUS}an_agent_that_is_restored_between_episodes_goes_on_with_the_same_bits"
+        "[timer before arrival]",
     ),
 )
 

@@ -527,8 +527,8 @@ class Team:
         }
         self.counters["ticks"] = [0, 0, 0]
 
-    def _count(self, name: str, packet: Packet) -> None:
-        self.counters[name][packet.direction][self._projection(packet)] += 1
+    def _count(self, name: str, packet: Packet, n: int = 1) -> None:
+        self.counters[name][packet.direction][self._projection(packet)] += n
 
     def _projection(self, packet: Packet) -> int:
         return packet.sender.layer - (1 if packet.direction == UP else 2)
@@ -584,18 +584,19 @@ class Team:
         sender = packet.sender
         receivers = self.above(sender) if packet.direction == UP else self.below(sender)
         arrival = time + self._delay(packet)
+        alone = self.timing.loss_per == "synapse"  # each receiver loses it on its own
+        copies = len(receivers) if self.timing.per_synapse else 1
+        self._count("sent", packet, copies)
+        if not alone and self._lost(packet, 0):
+            self._count("lost", packet, copies)
+            kind = f"lost_{NAMES[packet.direction]}"
+            self.log(time, sender.number, kind, packet.payload, packet=packet)
+            return
         if not self.timing.per_synapse:
-            self._count("sent", packet)
-            if self._lost(packet, 0):
-                self._count("lost", packet)
-                kind = f"lost_{NAMES[packet.direction]}"
-                self.log(time, sender.number, kind, packet.payload, packet=packet)
-            else:
-                self._deliver_later(arrival, packet, receivers)
+            self._deliver_later(arrival, packet, receivers)
             return
         for receiver in receivers:
-            self._count("sent", packet)
-            if self._lost(packet, 1024 * (receiver.index + 1)):
+            if alone and self._lost(packet, 1024 * (receiver.index + 1)):
                 self._count("lost", packet)
                 kind = f"lost_{NAMES[packet.direction]}"
                 self.log(time, receiver.number, kind, packet.payload, sender.number, packet)
@@ -677,7 +678,7 @@ class Team:
         if self.timing.sampling == "timer":
             assert self.timing.sampling_timer is not None
             for l in range(2, self.settings.L + 1):
-                time = duration((l - 1) * self.timing.sampling_timer)
+                time = (l - 1) * duration(self.timing.sampling_timer)
                 for units in self.together(l):
                     self.queue.push(time, TIMER, units[0].number, self.code, self.sample, units)
 
@@ -860,7 +861,7 @@ class Team:
         factor = None
         time = int(self.deadline)
         for units in self.all_together():
-            missing = any(unit.moment is None and unit.sent[DOWN] == 0 for unit in units)
+            missing = any(unit.sent[DOWN] == 0 for unit in units)
             errors = self.errors(units) if missing else [0.0] * len(units)
             for unit, g in zip(units, errors, strict=True):
                 unit.moment = unit.moment or self._moment(unit, g)
