@@ -27,13 +27,13 @@ Positive = Annotated[float, Meta(gt=0, le=1e300)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e300)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Limit = Annotated[float, Meta(gt=0)]  # inf: no limit
-Duration = Annotated[float, Meta(ge=0, le=1e9)]  # periods; their sums fit 64 bits
+Duration = Annotated[float, Meta(ge=0, le=1e6)]  # periods; a run of them fits 64 bits
 Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a unit of time
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
 Mode = Literal["synchronous", "asynchronous"]
 TEAMS = ("actor", "critic")
 MAX_TICKS = 2**18  # of a unit in one window
-MIN_RATE = 1e-9  # the lowest but 0, which never ticks: its period is the longest duration
+MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
 
 S = TypeVar("S", bound=Struct)
 

@@ -43,7 +43,8 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
     def draws(event: int) -> Floats:
         """One uniform number for each unit, in its UNIT stream."""
         where = np.uint64(int(team.where) + rng.UNIT)
-        return np.array([rng.uniform(key, event, u - inputs, where) for u in range(units)])
+        numbers = [rng.uniform(key, event, u, where) for u in range(units - inputs)]
+        return np.array([0.0] * inputs + numbers)
 
     if timing.rate_spread > 0.0:
         s, where = timing.rate_spread, np.uint64(int(team.where) + rng.UNIT)
@@ -113,7 +114,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
             "duration": max(last_tick, int(broadcast_delay.max())) + journey,
             "lookahead": 0 if timing.trace_after > 0 else _shortest(team, delay),
             "packet_delay": packet_delay,
-            "in_order": packet_delay == 0 and timing.unit_delay == 0.0,
+            "in_order": per_synapse or (packet_delay == 0 and timing.unit_delay == 0.0),
             "newest": timing.reorder == "newest",
             "per_synapse": per_synapse,
             "loss_per_synapse": timing.loss_per == "synapse",

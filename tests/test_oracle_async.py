@@ -582,6 +582,52 @@ def test_newest_differs_where_packets_overtake() -> None:
     assert discarded > 0
 
 
+def test_with_a_delay_of_each_synapse_a_packet_is_lost_to_all_receivers_or_to_none() -> None:
+    agent = make_agent(Timing(clock="poisson", loss=0.4, synapse_delay=0.5))
+    lost = arrived = 0
+    for _ in play(agent):
+        copies: dict[Any, int] = {}
+        for _, team, _, kind, _, source, packet in agent.events:
+            if team == "actor" and kind == "deliver_value" and source < 5:
+                copies[packet] = copies.get(packet, 0) + 1
+        assert set(copies.values()) <= {4}  # the units of layer 2
+        arrived += len(copies)
+        lost += agent.actor.counters["lost"][0][0]
+    assert arrived > 0
+    assert lost > 0
+    assert lost % 4 == 0
+
+
+def test_a_sampling_timer_is_rounded_once_for_all_layers() -> None:
+    agent = make_agent(Timing(delay=5.0, sampling="timer", sampling_timer=0.4))
+    next(play(agent))
+    times = {(team, unit): time for time, team, unit, kind, *_ in agent.events if kind == "sample"}
+    timer = round(0.4 * TICKS)
+    assert 2 * timer != round(2 * 0.4 * TICKS)
+    assert [times["actor", unit] for unit in (0, 5, 9)] == [0, timer, 2 * timer]
+
+
+def test_the_gate_has_the_mean_of_the_windows_end_where_the_output_has_told_nobody() -> None:
+    # The output is layer 1, which sends no packets. The trace keeps g of the error tick at 3/2, the
+    # update comes at 17/10, and after it the output computes its mean once more.
+    shallow = {f"critic.{key}": [] for key in ("units", "activation")}
+    changes = shallow | {"critic.var": [0.5], "critic.alpha": [0.1], "critic.anneal_to": [1.0]}
+    timing = Timing(window=1.0, trace_after=1, broadcast_delay=1.7)
+    agent = make_agent(timing, changes=changes)
+    steps = play(agent, 2)
+    next(steps)
+    before = agent.critic.state()
+    next(steps)
+    after, x, A = agent.critic.state(), agent.critic.values()[0], agent.critic.values()[-1][0]
+
+    def gate_of(state: State) -> float:
+        return 1.0 / (A - (state.W[0] @ x + state.b[0])[0])
+
+    (gate,) = (value for _, _, _, kind, value, *_ in agent.events if kind == "gate")
+    assert gate == pytest.approx(gate_of(after), rel=1e-9)
+    assert gate != pytest.approx(gate_of(before), rel=1e-3)
+
+
 def test_a_lost_broadcast_leaves_a_unit_as_it_was() -> None:
     agent = make_agent(Timing(), critic=Timing(broadcast_loss=[0.0, [1.0, 0.0, 1.0], 0.0]))
     before = agent.critic.state()

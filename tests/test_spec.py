@@ -586,7 +586,7 @@ TIMING: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     "error_clock": ("antiphase", [{"error_clock": "with_value"}]),
     "window": (
         None,
-        [{"window": 0}, {"window": 2.0**18 - 1}, {"window": 1e9, "rate": 0, "clock": "poisson"}],
+        [{"window": 0}, {"window": 2.0**18 - 1}, {"window": 1e6, "rate": 0, "clock": "poisson"}],
     ),
     "delay": (0.25, [{"delay": 0}, {"delay": [1.0, 2]}]),
     "error_delay": (None, [{"error_delay": 0.5}, {"error_delay": [1.0, 2]}]),

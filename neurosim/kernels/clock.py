@@ -128,7 +128,7 @@ def sort_events(events, other, digits, bits):
     while latest >> needed:
         needed += 1
     passes = (needed + DIGIT - 1) // DIGIT
-    width = (needed + passes - 1) // max(passes, 1)
+    width = (needed + passes - 1) // passes if passes > 0 else 0
     mask = (1 << width) - 1
     for i in range(passes):
         shift = bits + i * width
