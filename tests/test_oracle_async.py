@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bridge import TEAMS, settings_of, small_spec, state_of, values_of
+from bridge import TEAMS, settings_of, small_spec, state_of, timed_spec, values_of
 from numpy.testing import assert_array_equal
 from oracle import Array, Settings, State, new_state
 from oracle_async import TICKS, AsyncAgent, Timing, rounded
 
 from neurosim.kernels import rng
-from neurosim.learners import MapProp
+from neurosim.kernels.traffic import KINDS
+from neurosim.learners import AsynchronousMapProp, MapProp
+from neurosim.network import orient, weights
 from neurosim.tasks import Environment, environment_seed
 
 SEED = 11
@@ -144,7 +146,46 @@ class TestByHand:
         """The critic's noise: stream 0 of team 1."""
         return rng.normal(rng.mixed_key(SEED), number, unit, np.uint64(256))
 
-    def test_the_first_step(self) -> None:
+    def engine_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of the critic in the first step of the package's own agent."""
+        sides = {
+            "units": [1],
+            "activation": ["linear"],
+            "var": [self.var0, self.var1],
+            "alpha": [self.alpha0, self.alpha1],
+            "anneal_to": [1.0, 1.0],
+            "lambda": 0.5,
+            "N": 2,
+            "step_size": self.c,
+        }
+        changes = {f"{team}.{key}": value for team in TEAMS for key, value in sides.items()}
+        timing = {"clock": "periodic", "rate": [1.0, 0.5], "phase": 1.0, "delay": 0.25}
+        gaussian = {"actor.output": "gaussian", "actor.T": None}
+        model = timed_spec(timing | {"delay": 0.5}, changes | gaussian, timing, 1)
+        agent = AsynchronousMapProp(model, 1, 1, SEED)
+        for team in (agent.actor, agent.critic):
+            for layer, w, b in ((1, self.w0, self.b0), (2, self.w1, self.b1)):
+                weights(team, team.w, layer)[0][:] = w
+                weights(team, team.w, layer)[1][:] = b
+            orient(team)
+        agent.write_log(True)
+        agent.begin(np.array([self.x]))
+        events = agent.events()
+        rows, names, sent = [], {}, {"value": 0, "error": 0}
+        for i in np.flatnonzero(events["team"] == 1):
+            time, unit, kind, value, source, packet = (
+                events[key][i].item()
+                for key in ("time", "unit", "kind", "value", "source", "packet")
+            )
+            if packet >= 0 and packet not in names:  # its sending comes first
+                direction = "value" if KINDS[kind] in ("sample", "value_tick") else "error"
+                names[packet] = (direction, unit, sent[direction])
+                sent[direction] += 1
+            rows.append((time, unit, KINDS[kind], value, source, names.get(packet)))
+        return rows
+
+    @pytest.mark.parametrize("side", ["oracle", "engine"])
+    def test_the_log_of_the_first_step(self, side: str) -> None:
         agent = self.agent()
         agent.step([self.x])
 
@@ -186,14 +227,16 @@ class TestByHand:
             (11, -1, "deliver_value", second, 0, up[2]),
             (14, 1, "error_tick", g1, -1, down[1]),
             (15, -1, "deliver_error", g1, 1, down[1]),
-            (10, 1, "gate", gate, -1, None),
-            (10, 0, "trace", trace0, -1, None),
-            (10, 1, "trace", trace1, -1, None),
+            (None, 1, "gate", gate, -1, None),  # when all has landed
+            (None, 0, "trace", trace0, -1, None),
+            (None, 1, "trace", trace1, -1, None),
         ]
+        rows = [(time, *rest) for time, team, *rest in agent.events if team == "critic"]
+        if side == "engine":
+            rows = self.engine_rows()
         rows = [
-            (time / quarter, unit, *rest)
-            for time, team, unit, *rest in agent.events
-            if team == "critic"
+            (None if kind in ("gate", "trace") else time / quarter, unit, kind, *rest)
+            for time, unit, kind, *rest in rows
         ]
         assert rows == expected
 
