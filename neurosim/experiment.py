@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.learners import LEARNERS, MapProp
 from neurosim.record.log import RunLog
-from neurosim.spec import Model, parse
+from neurosim.spec import Model, parse, timing_of
 from neurosim.tasks import Environment, environment_seed
+from neurosim.timing import check_lists
 
 CHECKPOINT = "checkpoint.h5"
 PROVENANCE = "provenance.json"
@@ -156,7 +159,11 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
-    return Environment(model.spec.task, model.spec.actor.output)
+    environment = Environment(model.spec.task, model.spec.actor.output)
+    if model.spec.timing is not None:
+        size = np.array([0, *model.spec.actor.units, environment.n_actions])
+        check_lists("actor", timing_of(model.spec, "actor"), size)
+    return environment
 
 
 def _holds_own_files_only(folder: Path) -> bool:

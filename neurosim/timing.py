@@ -17,6 +17,18 @@ from neurosim.spec import TeamTiming
 Arrays = TypeVar("Arrays", Wiring, Mail, Log)
 
 
+def check_lists(name: str, timing: TeamTiming, size: Integers) -> None:
+    """Make sure that lists with a number for each unit fit the layers of a team.
+
+    Raises
+    ------
+    InputError : as `build_wiring`.
+    """
+    _per_unit(name, "rate", size, timing.rate)
+    _per_unit(name, "broadcast_delay", size, timing.broadcast_delay)
+    _per_unit(name, "broadcast_loss", size, timing.broadcast_loss)
+
+
 def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integers) -> Block:
     """Wiring of one team, and its initial feedback weights into team.wt.
 
@@ -38,7 +50,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
     agent[:inputs] = 0
     if team.activation[-1] == SOFTMAX:
         agent[team.unit[-1] + 1 :] = 0
-    rate = _per_unit(name, "rate", team, timing.rate)
+    rate = _per_unit(name, "rate", team.size, timing.rate)
 
     def draws(event: int) -> Floats:
         """One uniform number for each unit, in its UNIT stream."""
@@ -87,7 +99,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
     if timing.synapse_delay > 0.0:
         _draw_synapse_delays(team, synapse_delay, int(_ticks(timing.synapse_delay)), key)
     lag = period // 2 if timing.error_clock == "antiphase" else np.zeros_like(period)
-    broadcast_delay = _ticks(_per_unit(name, "broadcast_delay", team, timing.broadcast_delay))
+    broadcast_delay = _ticks(_per_unit(name, "broadcast_delay", team.size, timing.broadcast_delay))
     packet_delay = int(_ticks(timing.packet_delay))
     after_window = np.where(interval < np.inf, timing.jitter * period + lag, 0.0)
     last_tick = window + int(np.ceil(after_window.max()))
@@ -106,7 +118,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
             "synapse_delay": synapse_delay,
             "interval": interval,
             "loss": loss,
-            "broadcast_loss": _per_unit(name, "broadcast_loss", team, timing.broadcast_loss),
+            "broadcast_loss": _per_unit(name, "broadcast_loss", team.size, timing.broadcast_loss),
             "least_change": least,
             "poisson": timing.clock == "poisson",
             "errors_from": 1 if timing.trace_after > 0 else 2,
@@ -235,19 +247,21 @@ def _per_projection(layer: Integers, value: float | list[float], d: int) -> Floa
     return per_layer[layer]
 
 
-def _per_unit(name: str, key: str, team: Team, value: float | list[float | list[float]]) -> Floats:
+def _per_unit(
+    name: str, key: str, size: Integers, value: float | list[float | list[float]]
+) -> Floats:
     """One number for each unit, from one for all, one for each layer or one for each unit."""
-    found = np.zeros(team.h.size)
-    entries = [value] * (team.size.size - 1) if isinstance(value, float) else value
+    entries = [value] * (size.size - 1) if isinstance(value, float) else value
+    found = [np.zeros(int(size[0]))]
     for l, entry in enumerate(entries, start=1):
-        n = int(team.size[l])
+        n = int(size[l])
         if isinstance(entry, list) and len(entry) != n:
             raise InputError(
                 f"timing.{key}[{l - 1}] has {len(entry)} entries, but layer {l} of the {name} has "
                 f"{n} units: give one number for the layer, or {n}."
             )
-        found[team.unit[l] : team.unit[l] + n] = entry
-    return found
+        found.append(np.broadcast_to(np.array(entry, float), n))
+    return np.concatenate(found)
 
 
 def _draw_synapse_delays(team: Team, delays: Integers, largest: int, key: Integers) -> None:

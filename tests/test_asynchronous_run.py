@@ -11,7 +11,7 @@ import pytest
 import neurosim
 from neurosim import cli
 from neurosim.analysis import traffic
-from neurosim.errors import Interrupted, RunError
+from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.kernels.clock import TICKS
 from neurosim.kernels.traffic import KINDS
 from neurosim.record.reader import Run
@@ -255,3 +255,14 @@ def test_divergence_stops_the_run_with_the_unit_and_keeps_what_there_is(tmp_path
         neurosim.run(wild, out=tmp_path)
     with neurosim.open(tmp_path / "async/cartpole/seed-0000") as run:
         assert not run.complete
+
+
+@pytest.mark.parametrize("key", ["rate", "broadcast_delay", "broadcast_loss"])
+def test_a_list_that_does_not_fit_the_actors_output_is_refused_before_anything_is_written(
+    key: str, tmp_path: Path
+) -> None:
+    it = model({"actor": {key: [0.5, 0.5, [0.5, 0.5, 0.5]]}})
+    remedy = rf"timing.{key}\[2\] has 3 entries, but layer 3 of the actor has 2 units"
+    with pytest.raises(InputError, match=remedy):
+        neurosim.run(it, out=tmp_path)
+    assert not list(tmp_path.iterdir())
