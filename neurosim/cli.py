@@ -238,7 +238,7 @@ def _carry_out(
     if workers < 1:
         raise InputError(f"--workers {workers}: at least one is needed.")
     if not quiet and not is_compiled(mode):
-        print("Compiling the kernels; this happens once and takes half a minute.", flush=True)
+        print("Compiling the kernels; this happens once and takes up to half a minute.", flush=True)
     with progress.display(labels, totals, quiet) as on_episode:
         outcome = sweep.run_all(jobs, workers, on_episode, mode)
     if outcome.folders:
