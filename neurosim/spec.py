@@ -174,6 +174,7 @@ class Model(NamedTuple):
 
     @property
     def mode(self) -> Mode:
+        """Asynchronous, if the model has a section [timing]."""
         return "synchronous" if self.spec.timing is None else "asynchronous"
 
     def __repr__(self) -> str:

@@ -512,9 +512,7 @@ def learn_last(team, wiring, mail, log, key, td_error, steps, anneal_steps):
     event = 2 * (team.count[PASSES] - 1) + 1
     for u in range(team.size[0], team.h.size):
         if wiring.agent[u] and reached(team, wiring, key, u, event):
-            layer = wiring.layer[u]
-            last = u + (team.size[layer] if team.activation[layer] == SOFTMAX else 1)
-            for k in range(u, last):
+            for k in range(u, last_of(team, u, wiring.layer[u])):
                 learn(team, wiring, mail, k, td_error, steps, anneal_steps)
 
 
