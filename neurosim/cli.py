@@ -13,7 +13,6 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.errors import InputError, NeurosimError
 
-TEAMS = ("actor", "critic")
 app = tyro.extras.SubcommandApp()
 ModelName = Annotated[str, arg(metavar="MODEL")]
 Folder = Annotated[Path, arg(metavar="DIR")]
@@ -320,6 +319,7 @@ def _summarise_traffic(folders: Sequence[Path]) -> None:
 
     from neurosim import record
     from neurosim.analysis import traffic
+    from neurosim.spec import TEAMS
 
     headings = ("each step", "packets", "lost", "discarded", "in flight", "ticks", "idle", "MACs")
     table = Table(*headings, "age", box=None, header_style="bold")

@@ -9,9 +9,7 @@ from neurosim.kernels import reading, rng
 from neurosim.kernels.activation import CODES, LINEAR, SOFTMAX
 from neurosim.kernels.layer import transpose
 from neurosim.memory import Block, Floats, Shared, Team
-from neurosim.spec import Actor, Adam, Critic, Learning
-
-TEAMS = ("actor", "critic")
+from neurosim.spec import TEAMS, Actor, Adam, Critic, Learning
 
 
 def build_shared(learning: Learning, seed: int) -> Block:

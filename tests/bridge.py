@@ -71,11 +71,8 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small_spec(changes: dict[str, Any] | None = None) -> Spec:
-    """A small model, two hidden layers in each team, with some dotted keys set to other values.
-
-    The value None removes the key.
-    """
+def small_content(changes: dict[str, Any] | None) -> dict[str, Any]:
+    """The small model with some dotted keys set to other values; the value None removes a key."""
     content = copy.deepcopy(SMALL)
     for path, value in (changes or {}).items():
         section, key = path.split(".")
@@ -83,6 +80,15 @@ def small_spec(changes: dict[str, Any] | None = None) -> Spec:
             content[section].pop(key, None)
         else:
             content[section][key] = value
+    return content
+
+
+def small_spec(changes: dict[str, Any] | None = None) -> Spec:
+    """A small model, two hidden layers in each team, with some dotted keys set to other values.
+
+    The value None removes the key.
+    """
+    content = small_content(changes)
     return spec.parse(tomlkit.dumps(content), "small").spec
 
 
@@ -97,13 +103,7 @@ def timed_spec(
     A list has any length: a layer, a projection or a unit takes the entry of its number, and after
     the last entry comes the first one again.
     """
-    content = copy.deepcopy(SMALL)
-    for path, value in (changes or {}).items():
-        section, key = path.split(".")
-        if value is None:
-            content[section].pop(key, None)
-        else:
-            content[section][key] = value
+    content = small_content(changes)
     sizes = {
         "actor": [*content["actor"]["units"], n_out],
         "critic": [*content["critic"]["units"], 1],

@@ -11,8 +11,7 @@ from neurosim.kernels.engine import KOLEN_POLLACK, SYMMETRIC
 from neurosim.kernels.traffic import BINS, FORWARD, IDLE, LEARNING, MOVES, STALENESS
 from neurosim.learners.map_prop import MapProp
 from neurosim.memory import Floats, Integers, Team
-from neurosim.network import TEAMS
-from neurosim.spec import Spec, timing_of
+from neurosim.spec import TEAMS, Spec, timing_of
 from neurosim.teams import AsynchronousTeam
 from neurosim.timing import feedback_weights
 

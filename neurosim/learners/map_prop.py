@@ -10,7 +10,6 @@ from neurosim.kernels import agent as kernels
 from neurosim.kernels.team import UPDATES
 from neurosim.memory import Block, Floats, Integers, Team
 from neurosim.network import (
-    TEAMS,
     build_shared,
     build_team,
     layer_of,
@@ -19,7 +18,7 @@ from neurosim.network import (
     read_team,
     weights,
 )
-from neurosim.spec import Actor, Critic, Spec
+from neurosim.spec import TEAMS, Actor, Critic, Spec
 
 _STATE = ("w", "z", "m", "v", "count")
 

@@ -7,10 +7,9 @@ import numpy as np
 
 from neurosim.learners import MapProp
 from neurosim.memory import Floats, Team
-from neurosim.network import TEAMS
 from neurosim.record import schema
 from neurosim.record.segments import SegmentWriter
-from neurosim.spec import Record
+from neurosim.spec import TEAMS, Record
 
 
 class RunLog:

@@ -11,6 +11,7 @@ import numpy as np
 
 from neurosim.kernels.clock import TICKS
 from neurosim.kernels.traffic import KINDS
+from neurosim.spec import TEAMS as TEAM_NAMES
 
 FORMAT = "neurosim-run"
 FORMAT_VERSION = 1
@@ -78,9 +79,7 @@ COUNTS = {
         "uses",
     ),
 }
-COLUMNS |= {
-    f"steps/{team}_{name}": field for team in ("actor", "critic") for name, field in COUNTS.items()
-}
+COLUMNS |= {f"steps/{team}_{name}": field for team in TEAM_NAMES for name, field in COUNTS.items()}
 
 # Rows of windows/<k>/events.
 KIND = h5py.enum_dtype({name: code for code, name in enumerate(KINDS)}, basetype="u1")
