@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurosim.errors import InputError, RunError
@@ -25,6 +26,16 @@ def apply() -> None:
             "legend.frameon": False,
             "savefig.dpi": 200,
         }
+    )
+
+
+def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:
+    """One legend above all panels, of the labels in one of them, each once."""
+    handles, labels = axes.get_legend_handles_labels()
+    shown = dict(zip(labels, handles, strict=True))
+    columns = min(len(shown), 3)
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside upper center", ncols=columns, title=title
     )
 
 
