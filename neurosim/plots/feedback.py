@@ -28,12 +28,11 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, FeedbackAngles]]]) -> Figure:
     panels = figure.subplots(rows, len(first), sharex=True, sharey=True, squeeze=False)
     for k, (label, seeds) in enumerate(runs.items()):
         colour = style.COLOURS[k % len(style.COLOURS)]
-        width = 1.2 + 1.2 * (len(runs) - 1 - k)  # lines may lie on one another
-        look = {"color": colour, "lw": width, "ms": width + 2.5, "label": label}
+        dashes = ("-", "--", ":", "-.")[k % 4]  # lines may lie on one another
         for seed in seeds:
             for column, team in zip(panels.T, first, strict=True):
                 for axes, angles in zip(column, seed[team].layer.T, strict=False):
-                    axes.plot(seed[team].episode, angles, ".-", **look)
+                    axes.plot(seed[team].episode, angles, dashes, color=colour, label=label)
     for column, team in zip(panels.T, first, strict=True):
         for l, axes in enumerate(column, start=2):
             axes.axhline(90.0, color="0.7", lw=0.8, ls=":", zorder=0)

@@ -33,7 +33,7 @@ def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:
     """One legend above all panels, of the labels in one of them, each once."""
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))
-    columns = min(len(shown), 3)
+    columns = min(len(shown), 4)
     figure.legend(
         shown.values(), shown.keys(), loc="outside upper center", ncols=columns, title=title
     )
