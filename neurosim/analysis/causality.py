@@ -6,8 +6,9 @@ import numpy as np
 
 from neurosim.analysis.windows import Units
 from neurosim.errors import InputError
+from neurosim.kernels.clock import TICKS
 from neurosim.kernels.traffic import KINDS
-from neurosim.memory import Integers
+from neurosim.memory import Floats, Integers
 from neurosim.record.reader import Window
 from neurosim.spec import TEAMS
 
@@ -109,8 +110,8 @@ def ancestry(window: Window, row: int, units: Units, depth: int = 1) -> Ancestry
     kinds = columns["kind"]
     if KINDS[kinds[-1]] not in USES:
         raise InputError(
-            f"row = {row}: a row of kind {KINDS[kinds[-1]]!r} comes of no packets; give one of kind "
-            f"{', '.join(USES)}."
+            f"row = {row}: a row of kind {KINDS[kinds[-1]]!r} comes of no packets; "
+            f"give one of kind {', '.join(USES)}."
         )
     mine = columns["team"] == columns["team"][-1]
     arrivals = {
@@ -133,6 +134,42 @@ def ancestry(window: Window, row: int, units: Units, depth: int = 1) -> Ancestry
     depths = np.array([found[int(r)] for r in rows], np.int64)
     effect_of, delivered, caused = np.array(edges, np.int64).reshape(-1, 3).T + start
     return Ancestry(rows + start, depths, effect_of, delivered, caused)
+
+
+class Places(NamedTuple):
+    """Where the packets of a graph (m,) were, and its rows (n,): times and units."""
+
+    sent: Floats  # (m,) times are in mean tick periods from the step's observation
+    arrived: Floats  # (m,)
+    used: Floats  # (m,)
+    sender: Integers  # (m,) units of the team
+    receiver: Integers  # (m,)
+    hop: Integers  # (m,) packets from its sending to the row asked for, along the shortest way
+    time: Floats  # (n,) of `rows`
+    unit: Integers  # (n,) of `rows`
+
+
+def places(window: Window, graph: Ancestry) -> Places:
+    """Times and units of an ancestry."""
+    events = window.events
+    step = np.searchsorted(window.first_event, graph.rows[-1], side="right") - 1
+    start, stop = int(window.first_event[step]), int(graph.rows[-1]) + 1
+    time = (events["time"][start:stop] - events["time"][start]) / TICKS
+    unit = events["unit"][start:stop]
+    cause, delivery, effect, rows = (
+        each - start for each in (graph.cause, graph.delivery, graph.effect, graph.rows)
+    )
+    hop = 1 + graph.depth[np.searchsorted(rows, effect)]
+    return Places(
+        sent=time[cause],
+        arrived=time[delivery],
+        used=time[effect],
+        sender=unit[cause],
+        receiver=unit[effect],
+        hop=hop,
+        time=time[rows],
+        unit=unit[rows],
+    )
 
 
 def _last_arrivals(

@@ -4,6 +4,7 @@ An estimate, and a rough one: it prices operations and leaves out everything els
 idle power, the environment).  Its use is to compare settings, and orders of magnitude.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from neurosim.analysis.operations import Operations
@@ -67,3 +68,13 @@ def energy(operations: Operations) -> dict[str, Range]:
             operations.dense * joules["TrueNorth operation"],
         ),
     }
+
+
+def together(parts: Iterable[Mapping[str, Range]]) -> dict[str, Range]:
+    """Ranges of several teams, by hardware, added up."""
+    total: dict[str, Range] = {}
+    for ranges in parts:
+        for name, (low, high) in ranges.items():
+            before = total.get(name, Range(0.0, 0.0))
+            total[name] = Range(before.low + low, before.high + high)
+    return total

@@ -1,8 +1,9 @@
 """What units that are agents of their own sent, lost and computed."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurosim.errors import InputError
 from neurosim.kernels.clock import TICKS
@@ -58,7 +59,7 @@ def totals(run: Run, team: str) -> Traffic:
     return Traffic._make([*packets, *ticks, int(group["multiply_adds"][...].sum()), age])
 
 
-def series(run: Run, team: str) -> dict[str, Integers | Floats]:
+def series(run: Run, team: str) -> dict[str, NDArray[Any]]:
     """The same for each step.
 
     Returns
@@ -68,11 +69,13 @@ def series(run: Run, team: str) -> dict[str, Integers | Floats]:
 
     Raises
     ------
-    InputError : the run is synchronous.
+    InputError : the run is synchronous, or has no steps yet.
     """
     check_asynchronous(run)
-    found: dict[str, list[Integers | Floats]] = {name: [] for name in Traffic._fields}
-    for start in range(0, max(1, len(run.steps)), ROWS):
+    if not len(run.steps):
+        raise InputError(f"{run.path} has no finished step, there is nothing to draw.")
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in Traffic._fields}
+    for start in range(0, len(run.steps), ROWS):
         rows = slice(start, start + ROWS)
         for name in (*PACKETS, "multiply_adds"):
             counts = run.steps[f"{team}_{name}"][rows]

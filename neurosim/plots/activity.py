@@ -9,7 +9,7 @@ from neurosim.analysis.activity import Raster, Statistics
 from neurosim.analysis.windows import Units
 from neurosim.plots import style
 
-SHOWN = 98  # percent of the absolute values that the colours tell apart
+SHOWN = 99  # percentile at which the colours end
 
 
 def draw(
@@ -27,22 +27,21 @@ def draw(
     style.apply()
     figure = Figure(figsize=(8.2, 4.2))
     left, *right = figure.subplots(1, 4, sharey=True, width_ratios=[5, 1.2, 1.2, 1.2])
-    limit = float(np.nanpercentile(np.abs(raster.values), SHOWN)) or 1.0
+    low, high = np.nanpercentile(raster.values, [100 - SHOWN, SHOWN])
     image = left.imshow(
         raster.values,
         aspect="auto",
         origin="lower",
         interpolation="nearest",
         extent=(raster.edges[0], raster.edges[-1], -0.5, units.layer.size - 0.5),
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
+        cmap="viridis",
+        vmin=low,
+        vmax=high,
     )
     number = np.arange(units.layer.size)
-    right[0].fill_betweenx(
-        number, statistics.mean - statistics.std, statistics.mean + statistics.std, alpha=0.3, lw=0
+    right[0].errorbar(
+        statistics.mean, number, xerr=statistics.std, fmt=".", ms=3, lw=0.8, alpha=0.9
     )
-    right[0].plot(statistics.mean, number, lw=1)
     right[0].set_xlabel("value,\nmean ± std")
     right[1].plot(statistics.rate, number, ".", ms=3)
     right[1].set_xlabel("ticks a period")
@@ -61,14 +60,14 @@ def draw(
             name,
             (1.04, middle),
             xycoords=("axes fraction", "data"),
-            rotation=90,
             va="center",
             fontsize=8,
         )
     left.set_xlabel(axis)
     left.set_ylabel("unit")
     left.set_title(title, fontsize=9)
-    figure.colorbar(image, ax=left, label="value of the unit", extend="both", pad=0.01)
+    bar = figure.colorbar(image, ax=left, extend="both", pad=0.01)
+    bar.ax.set_title("value", fontsize=8)
     return figure
 
 

@@ -7,22 +7,20 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurosim.analysis.causality import Ancestry
+from neurosim.analysis.causality import Places
 from neurosim.analysis.windows import Units
-from neurosim.memory import Floats, Integers
 from neurosim.plots import style
 
 FILLED = 0.8  # of a layer's band
+VISIBLE = 100  # packets of a hop that are drawn opaque; more of them fade
 
 
-def draw(graph: Ancestry, time: Floats, unit: Integers, units: Units, title: str) -> Figure:
+def draw(places: Places, units: Units, title: str) -> Figure:
     """Draw each packet from its sending to its arrival, and on to its use.
 
     Parameters
     ----------
-    graph : from `analysis.causality.ancestry`.
-    time : (rows,) of the window's events up to the tick, mean tick periods from the observation.
-    unit : (rows,) of the same events.
+    places : of the packets that led to a tick, which is the last of its rows.
     units : of the team.
     """
     style.apply()
@@ -32,28 +30,30 @@ def draw(graph: Ancestry, time: Floats, unit: Integers, units: Units, title: str
     for layer in range(1, units.layer[-1] + 1):
         mine = units.layer == layer
         height[mine] = layer + FILLED * ((np.arange(mine.sum()) + 0.5) / mine.sum() - 0.5)
-    start, end = height[unit[graph.cause]], height[unit[graph.effect]]
-    sent, arrived, used = time[graph.cause], time[graph.delivery], time[graph.effect]
+    start, end = height[places.sender], height[places.receiver]
+    sent, arrived, used = places.sent, places.arrived, places.used
     up = end > start
-    alpha = float(np.clip(60 / max(1, up.size), 0.04, 0.8))
-    for mine, colour in ((up, style.COLOURS[0]), (~up, style.COLOURS[1])):
-        ways = np.stack([sent, start, arrived, end], axis=1)[mine].reshape(-1, 2, 2)
-        waits = np.stack([arrived, end, used, end], axis=1)[mine].reshape(-1, 2, 2)
-        for lines, dashes in ((ways, "-"), (waits, ":")):
-            axes.add_collection(
-                LineCollection(
-                    list(lines), colors=colour, alpha=alpha, lw=0.6, ls=dashes, rasterized=True
+    for hop in range(places.hop.max(initial=0), 0, -1):
+        for direction, colour in ((up, style.COLOURS[0]), (~up, style.COLOURS[1])):
+            mine = direction & (places.hop == hop)
+            alpha = float(np.clip(VISIBLE / max(1, mine.sum()), 0.06, 0.9))
+            ways = np.stack([sent, start, arrived, end], axis=1)[mine].reshape(-1, 2, 2)
+            waits = np.stack([arrived, end, used, end], axis=1)[mine].reshape(-1, 2, 2)
+            for lines, dashes in ((ways, "-"), (waits, ":")):
+                axes.add_collection(
+                    LineCollection(
+                        list(lines), colors=colour, alpha=alpha, lw=0.6, ls=dashes, rasterized=True
+                    )
                 )
-            )
-    tick = graph.rows[-1]
-    axes.plot(time[graph.rows], height[unit[graph.rows]], ".", ms=2.5, color="0.2", zorder=3)
-    axes.plot(time[tick], height[unit[tick]], "*", ms=12, color="black", zorder=4, clip_on=False)
+    rows = height[places.unit]
+    axes.plot(places.time, rows, ".", ms=2.5, color="0.2", zorder=3)
+    axes.plot(places.time[-1], rows[-1], "*", ms=12, color="black", zorder=4, clip_on=False)
     axes.set_yticks(range(1, units.layer[-1] + 1))
     counts = np.bincount(units.layer)[1:]
     names = [f"layer {k}" for k in range(1, counts.size)] + ["output"]
     axes.set_yticklabels([f"{name}\n{n} units" for name, n in zip(names, counts, strict=True)])
     axes.set_ylim(0.5, units.layer[-1] + 0.5)
-    axes.set_xlim(min(0.0, float(time[graph.rows].min())), float(time[tick]) * 1.02)
+    axes.set_xlim(0, 1.02 * places.time[-1])
     axes.set_xlabel("time since the observation (mean tick periods)")
     axes.set_title(title, fontsize=9)
     handles = [
@@ -66,8 +66,6 @@ def draw(graph: Ancestry, time: Floats, unit: Integers, units: Units, title: str
     return figure
 
 
-def save(
-    graph: Ancestry, time: Floats, unit: Integers, units: Units, title: str, path: Path
-) -> None:
+def save(places: Places, units: Units, title: str, path: Path) -> None:
     """Draw into a .png, .pdf or .svg file."""
-    style.save_figure(draw(graph, time, unit, units, title), path)
+    style.save_figure(draw(places, units, title), path)

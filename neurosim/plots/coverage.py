@@ -31,7 +31,7 @@ def draw(
         for number, run in enumerate(runs):
             text = "" if number else f"{label}, {count}"
             episodes = np.arange(1, run.size + 1)
-            axes.plot(episodes, 100 * run, color=colour, lw=1.2, label=text, drawstyle="steps-post")
+            axes.plot(episodes, 100 * run, color=colour, lw=1.2, label=text)
     axes.set_xlabel("episode")
     axes.set_ylabel(f"cells visited so far (% of {bins} × {bins})")
     axes.set_title(f"{components[0].name} and {components[1].name}", fontsize=9)

@@ -25,7 +25,8 @@ def draw(teams: Mapping[str, tuple[Floats, Integers]]) -> Figure:
             colour = style.COLOURS[index % len(style.COLOURS)]
             share = 100 * uses[d] / max(1, uses[d].sum())
             ends = np.append(edges, edges[-1] + edges[1])
-            axes.stairs(share, ends, color=colour, lw=1.2, label=label)
+            dashes = "--" if index % 2 else "-"  # teams often agree: let both be seen
+            axes.stairs(share, ends, color=colour, ls=dashes, lw=1.2, label=label)
         axes.set_title(f"mailboxes of {what}", fontsize=9)
         axes.margins(x=0)
     last = max(np.flatnonzero(uses.sum(axis=0)).max(initial=0) for _, uses in teams.values())

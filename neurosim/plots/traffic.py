@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from neurosim.memory import Floats, Integers
 from neurosim.plots import style
 
 POINTS = 300  # of a line; each is the mean of as many steps as that takes
 FATES = {"lost": "-", "discarded": "--", "in_flight": ":"}
 
-Series = Mapping[str, Integers | Floats]
+Series = Mapping[str, NDArray[Any]]
 
 
 def draw(teams: Mapping[str, Series]) -> Figure:
@@ -48,8 +49,8 @@ def draw(teams: Mapping[str, Series]) -> Figure:
     ages.set_ylabel("mean age of a\nmailbox (periods)")
     ages.set_xlabel("step of the run")
     for axes in (packets, fates, ages):
+        axes.margins(x=0, y=0.1)
         axes.set_ylim(bottom=0)
-        axes.margins(x=0)
     for axes in (packets, fates):
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -47,7 +47,7 @@ def draw(
     figure.supxlabel(components[0].label, fontsize=9)
     figure.supylabel(components[1].label, fontsize=9)
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=2 + 2 * columns
+        handles.values(), handles.keys(), loc="outside upper center", ncols=1 + 2 * columns
     )
     return figure
 
