@@ -5,13 +5,13 @@ import numpy as np
 from neurosim.jit import kernel, part
 from neurosim.kernels.clock import sort_events
 from neurosim.kernels.reading import read_log
-from neurosim.kernels.traffic import ARM, ERROR_ROW, NOBODY, SAMPLE, VALUE_ROW
+from neurosim.kernels.traffic import ARM, NOBODY, SAMPLE, VALUE_ROW
 
 
 @part
 def sends(kind):
     """Whether events of a kind send a packet."""
-    return kind == SAMPLE or kind == ARM or kind == ERROR_ROW or kind == VALUE_ROW
+    return kind == SAMPLE or ARM <= kind <= VALUE_ROW  # arm, error tick, value tick
 
 
 @part

@@ -176,9 +176,13 @@ class Contents:
 
     def node(self, name: str) -> "Column | Group":
         """Return the column or group of that name, or raise KeyError."""
+        return Group(self, name) if self._entry(name).dtype is None else self.column(name)
+
+    def column(self, name: str) -> "Column":
+        """Return the column of that name, or raise KeyError."""
         entry = self._entry(name)
         if entry.dtype is None:
-            return Group(self, name)
+            raise KeyError(name)
         return Column(self, name, entry.dtype, entry.shape, entry.growing)
 
     def read(self, name: str, start: int, stop: int, out: Array) -> None:

@@ -213,7 +213,8 @@ class Window:
     def first_event(self) -> Integers:
         """Rows of `events` at which each step begins, and at last their end: (n_steps + 1,)."""
         bounds = self._event_bounds()
-        return bounds - bounds[0]
+        relative: Integers = bounds - bounds[0]
+        return relative
 
     def sampled(self, team: str) -> Floats:
         """Return the values of a team's units as sampled: (n_steps, units)."""

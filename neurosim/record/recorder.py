@@ -247,7 +247,7 @@ class Recorder:
         self._layouts[path] = (like.dtype, like.shape[1:])
         if self._before is not None:
             with self._before, contextlib.suppress(KeyError):
-                column = self._before.node(path)
+                column = self._before.column(path)
                 rows.go_on_from(column)
                 self._layouts[path] = (column.dtype, column.shape[1:])
                 return rows

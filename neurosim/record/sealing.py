@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from neurosim.errors import InputError
 from neurosim.record import schema
 from neurosim.record.contents import DIMENSION_TYPE, Column, Contents, reading
 from neurosim.record.files import (
     LIBVER,
-    Array,
     Attributes,
     Source,
     create_fixed,
@@ -61,10 +61,8 @@ def seal(folder: Path, attrs: Attributes, compression: Compression = "gzip") -> 
         f"The {len(segments)} closed segments in {folder / schema.SEGMENTS_FOLDER} are safe: free "
         f"some space, then go on with `neurosim resume {folder}`."
     )
-    made_from = {"segments": fingerprint(segments)}
-    return merge(
-        [*segments], folder / schema.SEALED_FILE, {**attrs, **made_from}, compression, remedy
-    )
+    attrs = {**attrs, "segments": np.array(fingerprint(segments))}
+    return merge([*segments], folder / schema.SEALED_FILE, attrs, compression, remedy)
 
 
 def merge(
