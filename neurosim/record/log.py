@@ -9,7 +9,6 @@ import numpy.typing as npt
 from neurosim.learners import MapProp
 from neurosim.memory import Floats, Team
 from neurosim.record import schema
-from neurosim.record.files import Attributes
 from neurosim.spec import TEAMS, Record, Storage
 
 
@@ -21,9 +20,6 @@ class Writer(Protocol):
 
     def put(self, path: str, array: npt.ArrayLike) -> None:
         """Take a whole array."""
-
-    def annotate(self, path: str, attrs: Attributes) -> None:
-        """Take attributes of a group or dataset."""
 
 
 class RunLog:
