@@ -182,7 +182,8 @@ class RunLog:
         if events := self._agent.events():
             row["first_event"] = np.int64(self._rows[schema.EVENTS])
             for name, column in events.items():
-                typed = column.astype(self._event_types.get(name, column.dtype), copy=False)
+                # A copy: without one NumPy takes an enum for the integers that it is made of.
+                typed = column.astype(self._event_types.get(name, column.dtype))
                 self._writer.append(f"{schema.EVENTS}/{name}", typed)
             self._rows[schema.EVENTS] += len(events["time"])
         self._append_row(schema.WINDOW_STEPS, row)
