@@ -146,8 +146,6 @@ def everything(run: Run) -> dict[str, Any]:
         found[f"{name}@"] = {key: plain(value) for key, value in node.attrs.items()}
         if isinstance(node, Column):
             found[name] = bits(node[...])
-    for name, table in {"episodes": run.episodes, "steps": run.steps}.items():
-        found[f"table {name}"] = {key: bits(column[...]) for key, column in table.items()}
     for window in run.windows:
         k = window.number
         found[f"window {k}"] = repr(window), window.first_step, window.complete

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from recording import ROOT, everything, record_run, record_steps, record_windows
+from recording import ROOT, everything, record_run, record_steps, record_windows, small_chunks
 
 from neurosim import cli
 from neurosim.errors import InputError, NeurosimError, RunError
@@ -26,12 +26,13 @@ def assert_unreadable(path: Path, match: str) -> None:
 
 def sealed(folder: Path, compression: Compression = "gzip") -> Path:
     """The sealed file of a run with windows, of several segments."""
-    with Recorder(FolderStore(folder), compression) as recorder:
-        record_windows(recorder)
-        recorder.commit()
-        record_steps(recorder, 15, 300)
-        recorder.commit()
-    return seal(folder, {"complete": True}, compression)
+    with small_chunks(512, 64):
+        with Recorder(FolderStore(folder), compression) as recorder:
+            record_windows(recorder)
+            recorder.commit()
+            record_steps(recorder, 15, 100)
+            recorder.commit()
+        return seal(folder, {"complete": True}, compression)
 
 
 # --- any byte ------------------------------------------------------------------------------------
