@@ -228,28 +228,22 @@ def test_a_team_that_is_none_has_no_angles(tmp_path: Path) -> None:
 # --- figures -------------------------------------------------------------------------------------
 
 
-def test_relaxations_of_one_label_are_drawn_together() -> None:
-    def found(level: float, ticks: int) -> dict[str, Relaxation]:
-        values = level * np.array([[2.0, 1.0, 0.5, 0.25][:ticks]])
-        return {"actor": Relaxation(np.array([0]), values, values)}
-
-    figure = relaxation_figure.draw({"a": [found(1.0, 4), found(3.0, 3)], "b": [found(1.0, 4)]})
-    left, right = figure.axes
+def test_relaxations_are_drawn_by_their_medians() -> None:
+    values = np.array([[2.0, 1.0, 0.5], [6.0, 3.0, 1.5], [4.0, 2.0, 1.0]])
+    found = {"actor": Relaxation(np.arange(3), values, 10 * values)}
+    left, right = relaxation_figure.draw({"a": found, "b": found}).axes
     assert [line.get_label() for line in left.lines] == ["a", "b"]
-    assert_allclose(left.lines[0].get_ydata(), [0.0, -2.0, -3.0])  # of 2 and 6: 0, 1 and 3, ...
-    assert_allclose(right.lines[0].get_ydata(), [4.0, 2.0, 1.0])
+    assert_allclose(left.lines[0].get_ydata(), [0.0, -2.0, -3.0])
+    assert_allclose(right.lines[0].get_ydata(), [40.0, 20.0, 10.0])
     assert right.get_yscale() == "log"
     assert "nats" in left.get_ylabel()
     assert "standard deviations" in right.get_ylabel()
 
 
 def test_alignments_are_drawn_layer_by_layer() -> None:
-    def found(cosines: list[list[float]]) -> dict[str, Alignment]:
-        values = np.array(cosines)
-        return {"critic": Alignment(np.arange(len(values)), values, 2 * values, *[values] * 3)}
-
-    runs = {"a": [found([[0.1, 0.9], [0.3, 0.9]]), found([[0.8, np.nan]])]}
-    left, right = alignment_figure.draw(runs).axes
+    values = np.array([[0.1, 0.9], [0.3, 0.9], [0.8, np.nan]])
+    found = {"critic": Alignment(np.arange(3), values, 2 * values, *[values] * 3)}
+    left, right = alignment_figure.draw({"a": found}).axes
     assert_allclose(left.lines[0].get_xydata(), [[1.0, 0.3], [2.0, 0.9]])
     assert_allclose(right.lines[0].get_ydata(), [0.6, 1.8])
 
@@ -267,8 +261,8 @@ def test_the_figures_are_commands(tmp_path: Path, capsys: pytest.CaptureFixture[
         cli.main(["plot", figure, *runs, "-o", str(output)])
         assert capsys.readouterr().out == f"{output}\n"
         text = output.read_text()
-        assert "<!-- cartpole -->" in text
-        assert "<!-- async/cartpole -->" in text
+        assert "<!-- cartpole seed 0 -->" in text
+        assert "<!-- async/cartpole seed 0 -->" in text
 
 
 @pytest.mark.parametrize("figure", ["relaxation", "alignment"])
@@ -286,7 +280,7 @@ def test_figures_of_windows_need_some(
 def test_feedback_is_drawn_for_each_team_and_layer(tmp_path: Path) -> None:
     with recorded(tmp_path, timing=RANDOM, windows=MIDDLE) as run:
         found = {name: feedback_angles(run, name) for name in TEAMS}
-    figure = feedback_figure.draw({"a": [found, found]})
+    figure = feedback_figure.draw({"a": found})
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [f"{name}, from layer {l} down to {l - 1}" for l in (2, 3) for name in TEAMS]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]

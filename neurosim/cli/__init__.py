@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
-from neurosim.cli import plots, runs
+from neurosim.cli import plots, records, runs
 from neurosim.errors import NeurosimError
 
 app = SubcommandApp()
@@ -14,6 +14,7 @@ app.command(runs.run)
 app.command(runs.resume)
 app.command(name="list")(runs.list_models)
 app.command(runs.show)
+app.command(records.rerecord)
 app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 

@@ -1,6 +1,6 @@
 """Alignment with backprop: cosine and norm ratio of a team's gradients, layer by layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,12 @@ from neurosim.memory import Floats
 from neurosim.plots import style
 
 
-def draw(runs: Mapping[str, Sequence[Mapping[str, Alignment]]]) -> Figure:
+def draw(runs: Mapping[str, Mapping[str, Alignment]]) -> Figure:
     """Draw the alignments of some runs, a row of panels for each team.
 
     Parameters
     ----------
-    runs : for each label, what `analysis.alignment.alignment` found in each of its runs, of each
-        team by its name.
+    runs : for each label, what `analysis.alignment.alignment` found of each team, by its name.
 
     Returns
     -------
@@ -27,19 +26,15 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, Alignment]]]) -> Figure:
     Dots are medians over the recorded steps, lines reach from the 10th to the 90th percentile.
     """
     style.apply()
-    teams = list(next(iter(runs.values()))[0])
+    teams = list(next(iter(runs.values())))
     figure = Figure(figsize=(6.8, 2.6 * len(teams) + 0.4))
     panels = figure.subplots(len(teams), 2, sharex=True, sharey="col", squeeze=False)
     for (left, right), team in zip(panels, teams, strict=True):
-        for k, (label, seeds) in enumerate(runs.items()):
+        for k, (label, found) in enumerate(runs.items()):
             shift = 0.5 * ((k + 0.5) / len(runs) - 0.5)
             colour = style.COLOURS[k % len(style.COLOURS)]
-            cosine, ratio = (
-                np.concatenate([getattr(seed[team], name) for seed in seeds])
-                for name in ("cosine", "ratio")
-            )
-            _draw_layers(left, cosine, shift, colour, label)
-            _draw_layers(right, ratio, shift, colour, label)
+            _draw_layers(left, found[team].cosine, shift, colour, label)
+            _draw_layers(right, found[team].ratio, shift, colour, label)
         for axes in (left, right):
             axes.axhline(1.0, color="0.7", lw=0.8, zorder=0)
             axes.xaxis.set_major_locator(MultipleLocator(1))
@@ -56,7 +51,7 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, Alignment]]]) -> Figure:
     return figure
 
 
-def save(runs: Mapping[str, Sequence[Mapping[str, Alignment]]], path: Path) -> None:
+def save(runs: Mapping[str, Mapping[str, Alignment]], path: Path) -> None:
     """Draw into a .png, .pdf or .svg file."""
     style.save_figure(draw(runs), path)
 

@@ -1,6 +1,6 @@
 """Feedback weights: the angle between them and the transposed weights in the course of runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,32 +9,29 @@ from neurosim.analysis.feedback import FeedbackAngles
 from neurosim.plots import style
 
 
-def draw(runs: Mapping[str, Sequence[Mapping[str, FeedbackAngles]]]) -> Figure:
+def draw(runs: Mapping[str, Mapping[str, FeedbackAngles]]) -> Figure:
     """Draw one line for each run, in a panel for each team and layer.
 
     Parameters
     ----------
-    runs : for each label, what `analysis.feedback.feedback_angles` found in each of its runs, one
-        a seed, of each team by its name.
+    runs : for each label, what `analysis.feedback.feedback_angles` found of each team, by its name.
 
     Returns
     -------
     The figure: a column for each team, a row for each layer that has feedback weights.
     """
     style.apply()
-    first = next(iter(runs.values()))[0]
-    rows = max(found.layer.shape[1] for found in first.values())
-    figure = Figure(figsize=(3.4 * len(first), 2.2 * rows + 0.6))
-    panels = figure.subplots(rows, len(first), sharex=True, sharey=True, squeeze=False)
-    for k, (label, seeds) in enumerate(runs.items()):
-        colour = style.COLOURS[k % len(style.COLOURS)]
-        dashes = ("-", "--", ":", "-.")[k % 4]  # lines may lie on one another
-        for seed in seeds:
-            for column, team in zip(panels.T, first, strict=True):
-                for axes, angles in zip(column, seed[team].layer.T, strict=False):
-                    axes.plot(seed[team].episode, angles, dashes, color=colour, label=label)
-    for column, team in zip(panels.T, first, strict=True):
+    teams = next(iter(runs.values()))
+    rows = max(found.layer.shape[1] for found in teams.values())
+    figure = Figure(figsize=(3.4 * len(teams), 2.2 * rows + 0.6))
+    panels = figure.subplots(rows, len(teams), sharex=True, sharey=True, squeeze=False)
+    for column, team in zip(panels.T, teams, strict=True):
         for l, axes in enumerate(column, start=2):
+            for k, (label, found) in enumerate(runs.items()):
+                dashes = ("-", "--", ":", "-.")[k % 4]  # lines may lie on one another
+                colour = style.COLOURS[k % len(style.COLOURS)]
+                angles = found[team].layer[:, l - 2]
+                axes.plot(found[team].episode, angles, dashes, color=colour, label=label)
             axes.axhline(90.0, color="0.7", lw=0.8, ls=":", zorder=0)
             axes.set_title(f"{team}, from layer {l} down to {l - 1}", fontsize="medium")
             axes.set_yticks([0, 30, 60, 90])
@@ -45,6 +42,6 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, FeedbackAngles]]]) -> Figure:
     return figure
 
 
-def save(runs: Mapping[str, Sequence[Mapping[str, FeedbackAngles]]], path: Path) -> None:
+def save(runs: Mapping[str, Mapping[str, FeedbackAngles]], path: Path) -> None:
     """Draw into a .png, .pdf or .svg file."""
     style.save_figure(draw(runs), path)

@@ -1,6 +1,6 @@
 """Relaxation: how the energy falls, and how far units are from settled, tick by tick."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,12 @@ from neurosim.memory import Floats
 from neurosim.plots import style
 
 
-def draw(runs: Mapping[str, Sequence[Mapping[str, Relaxation]]]) -> Figure:
+def draw(runs: Mapping[str, Mapping[str, Relaxation]]) -> Figure:
     """Draw the relaxations of some runs, a row of panels for each team.
 
     Parameters
     ----------
-    runs : for each label, what `analysis.relaxation.relaxation` found in each of its runs, of each
-        team by its name; relaxations of different length are cut to the shortest.
+    runs : for each label, what `analysis.relaxation.relaxation` found of each team, by its name.
 
     Returns
     -------
@@ -27,15 +26,15 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, Relaxation]]]) -> Figure:
     reach from the 10th to the 90th percentile.
     """
     style.apply()
-    teams = list(next(iter(runs.values()))[0])
+    teams = list(next(iter(runs.values())))
     figure = Figure(figsize=(6.8, 2.6 * len(teams) + 0.4))
     panels = figure.subplots(len(teams), 2, sharex=True, sharey="col", squeeze=False)
     for (left, right), team in zip(panels, teams, strict=True):
-        for k, (label, seeds) in enumerate(runs.items()):
+        for k, (label, found) in enumerate(runs.items()):
             colour = style.COLOURS[k % len(style.COLOURS)]
-            energy = _joined([seed[team].energy for seed in seeds])
+            energy = found[team].energy
             _draw_quantiles(left, energy - energy[:, :1], colour, label)
-            _draw_quantiles(right, _joined([seed[team].residual for seed in seeds]), colour, label)
+            _draw_quantiles(right, found[team].residual, colour, label)
         left.set_ylabel(f"{team}: energy from\nthe sampled state (nats)")
         right.set_ylabel(f"{team}: residual\n(standard deviations)")
         right.set_yscale("log")
@@ -46,15 +45,9 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, Relaxation]]]) -> Figure:
     return figure
 
 
-def save(runs: Mapping[str, Sequence[Mapping[str, Relaxation]]], path: Path) -> None:
+def save(runs: Mapping[str, Mapping[str, Relaxation]], path: Path) -> None:
     """Draw into a .png, .pdf or .svg file."""
     style.save_figure(draw(runs), path)
-
-
-def _joined(values: Sequence[Floats]) -> Floats:
-    """The relaxations of several runs, (all their steps, ticks + 1)."""
-    ticks = min(each.shape[1] for each in values)
-    return np.concatenate([each[:, :ticks] for each in values])
 
 
 def _draw_quantiles(axes: Axes, values: Floats, colour: str, label: str) -> None:

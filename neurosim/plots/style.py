@@ -30,13 +30,10 @@ def apply() -> None:
 
 
 def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:
-    """One legend above all panels, of the labels in one of them, each once."""
+    """One legend above all panels, of the labels in one of them."""
     handles, labels = axes.get_legend_handles_labels()
-    shown = dict(zip(labels, handles, strict=True))
-    columns = min(len(shown), 4)
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside upper center", ncols=columns, title=title
-    )
+    columns = max(1, min(len(labels), 80 // (10 + max(map(len, labels)))))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title)
 
 
 def check_figure_path(path: Path) -> None:
