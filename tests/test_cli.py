@@ -435,6 +435,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("causes", ["agents"], ["--team", "critic", "--unit", "7", "--depth", "0"]),
         ("operations", ["layers", "agents"], []),
         ("energy", ["layers", "agents"], []),
+        ("relaxation", ["layers", "more", "agents"], []),
+        ("alignment", ["layers", "more", "agents"], []),
+        ("feedback", ["layers", "agents", "plain"], []),
     ],
 )
 def test_every_figure_is_drawn(
@@ -471,6 +474,8 @@ def test_every_figure_is_drawn(
         ("causes --depth -1", "agents", ["depth = -1"]),
         ("traffic", "layers", ["is a synchronous run"]),
         ("staleness", "layers", ["is a synchronous run"]),
+        ("relaxation", "plain", ["no step in full detail", "--record"]),
+        ("alignment", "plain", ["no step in full detail", "--record"]),
     ],
 )
 def test_a_wrong_option_of_a_figure_is_named_with_its_remedy(

@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose
 from test_replay import MIDDLE, POISSON, recorded
 from test_theory import backprop, backprop_of_log_pi, reparameterised
 
-from neurosim import cli
 from neurosim.analysis.alignment import Alignment, alignment
 from neurosim.analysis.feedback import angle, feedback_angles
 from neurosim.analysis.relaxation import Relaxation, relaxation
@@ -246,35 +245,6 @@ def test_alignments_are_drawn_layer_by_layer() -> None:
     left, right = alignment_figure.draw({"a": found}).axes
     assert_allclose(left.lines[0].get_xydata(), [[1.0, 0.3], [2.0, 0.9]])
     assert_allclose(right.lines[0].get_ydata(), [0.6, 1.8])
-
-
-RECORDED = ["--record", "episodes=2 steps=0:3", "--episodes", "2", "--quiet"]
-
-
-def test_the_figures_are_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for model in ("cartpole", "async/cartpole"):
-        cli.main(["run", model, "--out", str(tmp_path), *RECORDED])
-    runs = [str(tmp_path / "cartpole"), str(tmp_path / "async" / "cartpole")]
-    capsys.readouterr()
-    for figure in ("relaxation", "alignment", "feedback"):
-        output = tmp_path / f"{figure}.svg"
-        cli.main(["plot", figure, *runs, "-o", str(output)])
-        assert capsys.readouterr().out == f"{output}\n"
-        text = output.read_text()
-        assert "<!-- cartpole seed 0 -->" in text
-        assert "<!-- async/cartpole seed 0 -->" in text
-
-
-@pytest.mark.parametrize("figure", ["relaxation", "alignment"])
-def test_figures_of_windows_need_some(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: str
-) -> None:
-    cli.main(["run", "cartpole", "--out", str(tmp_path), "--episodes", "1", "--quiet"])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["plot", figure, str(tmp_path), "-o", str(tmp_path / "figure.png")])
-    assert stopped.value.code == 2
-    assert "--record" in capsys.readouterr().err
-    assert not (tmp_path / "figure.png").exists()
 
 
 def test_feedback_is_drawn_for_each_team_and_layer(tmp_path: Path) -> None:
