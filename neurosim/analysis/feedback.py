@@ -37,17 +37,15 @@ def feedback_angles(run: Run, team: str) -> FeedbackAngles:
     ------
     InputError : there is no such team.
     """
-    weights = [run.weights(team, "initial")]
-    steps = [0]
+    moments = [(0, run.weights(team, "initial"))]  # row of /steps that comes next, weights
     for window in run.windows:
-        weights.append(window.before(team))
-        steps.append(window.first_step)
+        moments.append((window.first_step, window.before(team)))
         if window.complete:
-            weights.append(window.after(team))
-            steps.append(window.first_step + window.n_steps)
+            moments.append((window.first_step + window.n_steps, window.after(team)))
     if run.complete:
-        weights.append(run.weights(team, "final"))
-        steps.append(len(run.steps))
+        moments.append((len(run.steps), run.weights(team, "final")))
+    moments.sort(key=lambda moment: moment[0])  # windows may have been recorded later
+    steps, weights = zip(*moments, strict=True)
     ends = np.append(run.episodes["first_step"][:], len(run.steps))
     layers, units = zip(*(_angles(each) for each in weights), strict=True)
     return FeedbackAngles(

@@ -18,7 +18,8 @@ def draw(runs: Mapping[str, Mapping[str, FeedbackAngles]]) -> Figure:
 
     Returns
     -------
-    The figure: a column for each team, a row for each layer that has feedback weights.
+    The figure: a column for each team, a row for each layer that has feedback weights.  Lines that
+    lie on one another are told apart by their dashes and widths.
     """
     style.apply()
     teams = next(iter(runs.values()))
@@ -28,10 +29,10 @@ def draw(runs: Mapping[str, Mapping[str, FeedbackAngles]]) -> Figure:
     for column, team in zip(panels.T, teams, strict=True):
         for l, axes in enumerate(column, start=2):
             for k, (label, found) in enumerate(runs.items()):
-                dashes = ("-", "--", ":", "-.")[k % 4]  # lines may lie on one another
+                dashes, width = ("-", "--", "-.", ":")[k % 4], 3.0 - 2.0 * k / len(runs)
                 colour = style.COLOURS[k % len(style.COLOURS)]
                 angles = found[team].layer[:, l - 2]
-                axes.plot(found[team].episode, angles, dashes, color=colour, label=label)
+                axes.plot(found[team].episode, angles, dashes, lw=width, color=colour, label=label)
             axes.axhline(90.0, color="0.7", lw=0.8, ls=":", zorder=0)
             axes.set_title(f"{team}, from layer {l} down to {l - 1}", fontsize="medium")
             axes.set_yticks([0, 30, 60, 90])

@@ -32,7 +32,7 @@ def apply() -> None:
 def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:
     """One legend above all panels, of the labels in one of them."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, min(len(labels), 80 // (10 + max(map(len, labels)))))
+    columns = max(1, min(len(labels), 96 // (8 + max(map(len, labels)))))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title)
 
 
