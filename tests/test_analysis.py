@@ -158,7 +158,7 @@ def test_coverage_of_a_component_that_never_changes() -> None:
 
 # --- activity ------------------------------------------------------------------------------------
 
-PAIR = Units(np.array([1, 2]), np.ones(2), window=4.0)
+PAIR = Units(np.array([1, 2]), window=4.0)
 HELD = [  # unit 0 holds 1 for two periods, then 3 for three; unit 1 holds 0 from 1 on
     (10.0, "observe", 0, 9.0, -1, -1),
     (10.0, "sample", 0, 1.0, -1, 0),
@@ -295,7 +295,7 @@ def test_a_synchronous_run_has_no_traffic(layers: neurosim.Run, analysis: Any) -
 
 # --- causes --------------------------------------------------------------------------------------
 
-TRIO = Units(np.array([1, 1, 2]), np.ones(3), window=4.0)
+TRIO = Units(np.array([1, 1, 2]), window=4.0)
 LOG = [
     (0.0, "observe", 0, 0.5, -1, -1),
     (0.0, "sample", 0, 1.0, -1, 0),  # 1

@@ -663,8 +663,9 @@ HEAVY = "{'numba', 'gymnasium', 'h5py', 'matplotlib', 'numpy'}"
         "import neurosim",
         "from neurosim.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "from neurosim.cli import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass",
+        "from neurosim.cli import main\ntry: main(['plot', '-h'])\nexcept SystemExit: pass",
     ],
-    ids=["import", "help", "run help"],
+    ids=["import", "help", "run help", "figure help"],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     code = f"import sys\n{code}\nprint(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
