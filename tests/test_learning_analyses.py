@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 from test_replay import MIDDLE, POISSON, recorded
 from test_theory import backprop, backprop_of_log_pi, reparameterised
 
+import neurosim
 from neurosim.analysis.alignment import Alignment, alignment
 from neurosim.analysis.feedback import angle, feedback_angles
 from neurosim.analysis.relaxation import Relaxation, relaxation
@@ -217,6 +218,20 @@ def test_transposed_weights_have_no_angle(tmp_path: Path, timing: dict[str, Any]
             assert found.layer.shape == (6, 2)
             assert not found.layer.any()
             assert not any(units.any() for units in found.unit)
+
+
+@pytest.mark.parametrize("timing", [None, RANDOM], ids=["synchronous", "asynchronous"])
+def test_windows_that_were_recorded_later_take_their_place(
+    tmp_path: Path, timing: dict[str, Any] | None
+) -> None:
+    recorded(tmp_path, timing=timing, windows=MIDDLE).close()
+    neurosim.rerecord(tmp_path / "small" / "seed-0007", 1, (2, 5))
+    with neurosim.open(tmp_path / "small" / "seed-0007") as run:
+        assert [window.episode for window in run.windows] == [2, 3, 1]
+        found, length = feedback_angles(run, "actor"), run.episodes["length"][0]
+        assert relaxation(run, "critic").row.tolist()[-3:] == [2, 3, 4]
+    assert_allclose(found.episode[:3], [0, 2 / length, 5 / length])
+    assert np.all(np.diff(found.episode) >= 0)
 
 
 def test_a_team_that_is_none_has_no_angles(tmp_path: Path) -> None:
