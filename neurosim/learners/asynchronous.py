@@ -102,11 +102,14 @@ class AsynchronousMapProp(MapProp):
         return found
 
     def state_of(self, name: str) -> dict[str, NDArray[np.generic]]:
-        """As `MapProp.state_of`, with feedback weights that are learned; adam_count is per unit."""
+        """As `MapProp.state_of`, with feedback weights that are learned and what mailboxes hold;
+        adam_count is per unit."""
         team, found = self._team(name), super().state_of(name)
         if team.wiring.feedback == KOLEN_POLLACK:
             for prefix in "zmv":
                 found |= _named_feedback(team.memory, getattr(team.mail, f"{prefix}t"), prefix)
+        held = "slot" if team.wiring.per_synapse else "heard"
+        found[held] = getattr(team.mail, held)
         return found | {"adam_count": team.mail.updates[int(team.memory.size[0]) :]}
 
     def counts(self) -> dict[str, Integers]:
