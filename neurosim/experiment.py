@@ -22,14 +22,13 @@ from neurosim.spec import Model, parse, timing_of
 from neurosim.tasks import Environment, environment_seed
 from neurosim.timing import check_lists
 
-CHECKPOINT = "checkpoint.h5"
 PROVENANCE = "provenance.json"
 MODEL = "model.toml"
 CHECKPOINT_SECONDS = 5.0
 OWN_FILES = {
-    CHECKPOINT,
     PROVENANCE,
     MODEL,
+    record.checkpoint.FOLDER,
     record.schema.SEALED_FILE,
     record.schema.SEGMENTS_FOLDER,
 }
@@ -186,55 +185,56 @@ def _train(
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
     spec = model.spec
     agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
-    done, counts = _restore(folder, agent)
-    writer = record.SegmentWriter(folder, closed=counts["segments"])
-    log = RunLog(writer, agent, spec.record, counts["steps"], counts["windows"])
+    done, counts = restore(folder, agent)
+    closed = counts.pop("segments", 0)
+    store = record.FolderStore(folder, closed)
     attrs = _root_attributes(folder, model, seed)
+    with record.Recorder(store, closed, spec.storage.compression) as recorder:
+        log = RunLog(recorder, agent, spec.record, spec.storage, counts)
 
-    def checkpoint() -> None:
-        log.flush()
-        log.put_totals()
-        counts = {"episode": done, "steps": log.steps, "windows": log.windows}
-        counts["segments"] = writer.close_segment()
-        record.checkpoint.save(folder / CHECKPOINT, agent.state(), counts)
+        def checkpoint() -> None:
+            log.flush()
+            log.put_totals()
+            counts = {"episode": done, **log.counts, "segments": recorder.commit()}
+            record.checkpoint.keep(folder, done, agent.state(), counts)
 
-    def seal(complete: bool) -> None:
-        log.flush()
-        writer.close_segment()
-        record.seal(folder, attrs | {"complete": complete})
+        def seal(complete: bool) -> None:
+            log.flush()
+            recorder.commit()
+            record.seal(folder, attrs | {"complete": complete}, spec.storage.compression)
 
-    if done == 0:
-        writer.annotate("", attrs)
-        log.put_units()
-        log.put_weights("initial")
-        checkpoint()
-    saved = time.monotonic()
-    with stop_on_interrupt() as stopped:
+        if done == 0:
+            recorder.annotate("", attrs)
+            log.put_units()
+            log.put_weights("initial")
+            checkpoint()
+        saved = time.monotonic()
+        with stop_on_interrupt() as stopped:
+            try:
+                while done < spec.task.episodes and not stopped:
+                    episode = run_episode(done + 1, agent, environment, log, seed)
+                    done += 1
+                    if on_episode and on_episode(episode):
+                        stopped.append(signal.SIGINT)
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
+                        checkpoint()
+                        saved = time.monotonic()
+            except RunError as error:
+                if isinstance(error.__cause__, OSError):  # nothing more can be written
+                    raise _with_what_is_safe(error, folder, done) from error
+                log.abandon_window()
+                seal(complete=False)
+                raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
+            finally:
+                environment.close()
+        complete = done == spec.task.episodes
         try:
-            while done < spec.task.episodes and not stopped:
-                episode = _run_episode(done + 1, agent, environment, log, seed)
-                done += 1
-                if on_episode and on_episode(episode):
-                    stopped.append(signal.SIGINT)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
-                    checkpoint()
-                    saved = time.monotonic()
+            if complete:
+                log.put_weights("final")
+            checkpoint()
+            seal(complete)
         except RunError as error:
-            if isinstance(error.__cause__, OSError):  # nothing more can be written
-                raise _with_what_is_safe(error, folder, done) from error
-            log.abandon_window()
-            seal(complete=False)
-            raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
-        finally:
-            environment.close()
-    complete = done == spec.task.episodes
-    try:
-        if complete:
-            log.put_weights("final")
-        checkpoint()
-        seal(complete)
-    except RunError as error:
-        raise _with_what_is_safe(error, folder, done) from error
+            raise _with_what_is_safe(error, folder, done) from error
     if not complete:
         raise Interrupted(
             f"Stopped after episode {done} of {spec.task.episodes}. "
@@ -243,7 +243,7 @@ def _train(
     record.drop_segments(folder)
 
 
-def _run_episode(
+def run_episode(
     number: int, agent: MapProp, environment: Environment, log: RunLog, seed: int
 ) -> Episode:
     """One episode of Algorithm 2."""
@@ -270,14 +270,21 @@ def _run_episode(
     return Episode(number, total, length)
 
 
-def _restore(folder: Path, agent: MapProp) -> tuple[int, dict[str, int]]:
-    """Episodes done and rows written, from the folder's checkpoint; zeros where there is none."""
-    if not (folder / CHECKPOINT).exists():
-        return 0, {"steps": 0, "windows": 0, "segments": 0}
-    arrays, attrs = record.checkpoint.load(folder / CHECKPOINT)
+def restore(folder: Path, agent: MapProp, before: int | None = None) -> tuple[int, dict[str, int]]:
+    """Bring an agent to the latest checkpoint in a run's folder, or the latest before an episode.
+
+    Returns
+    -------
+    Episodes done and rows written then; 0 and none where there is no such checkpoint.
+    """
+    files = record.checkpoint.kept(folder)
+    usable = [done for done in files if before is None or done < before]
+    if not usable:
+        return 0, {}
+    arrays, attrs = record.checkpoint.load(files[max(usable)])
     agent.restore(arrays)
-    counts = {name: int(attrs[name]) for name in ("steps", "windows", "segments")}
-    return int(attrs["episode"]), counts
+    counts = {name: int(value) for name, value in attrs.items()}
+    return counts.pop("episode"), counts
 
 
 def _root_attributes(folder: Path, model: Model, seed: int) -> dict[str, str | int | bool]:
@@ -295,9 +302,7 @@ def _root_attributes(folder: Path, model: Model, seed: int) -> dict[str, str | i
 
 
 def _with_what_is_safe(error: RunError, folder: Path, done: int) -> RunError:
-    safe = 0
-    if (folder / CHECKPOINT).exists():
-        safe = int(record.checkpoint.load(folder / CHECKPOINT)[1]["episode"])
+    safe = max(record.checkpoint.kept(folder), default=0)
     return RunError(
         f"{error} Episodes 1 to {safe} of the {done} done are safe in {folder}; "
         f"make room, then `neurosim resume {folder}` goes on."

@@ -178,6 +178,18 @@ class Log(NamedTuple):
     count: Integers  # type: ignore[assignment]  # (1,) rows so far
 
 
+class Events(NamedTuple):
+    """What happened to both teams in a step, in its order; see docs/file-format.md."""
+
+    time: Integers  # (R,)
+    team: NDArray[np.uint8]  # (R,) 0 the actor, 1 the critic
+    unit: NDArray[np.int32]  # (R,)
+    kind: NDArray[np.uint8]  # (R,)
+    value: Floats  # (R,)
+    source: NDArray[np.int32]  # (R,)
+    cause: NDArray[np.int32]  # (R,) rows back to where the packet was sent; 0: sent here; -1
+
+
 class Shared(NamedTuple):
     """What the two teams of an agent share: the broadcast scalar and the counters behind it."""
 

@@ -31,6 +31,7 @@ Duration = Annotated[float, Meta(ge=0, le=1e6)]  # periods; a run of them fits 6
 Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a unit of time
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
 Mode = Literal["synchronous", "asynchronous"]
+Compression = Literal["gzip", "lz4", "none"]
 TEAMS = ("actor", "critic")
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
@@ -152,6 +153,13 @@ class Record(_Section, frozen=True):
     steps: tuple[Index, Index] | Literal["all"]
 
 
+class Storage(_Section, frozen=True):
+    """How the record is kept; what is recorded does not depend on it."""
+
+    compression: Compression = "gzip"
+    values: Literal["float64", "float32"] = "float64"  # of events
+
+
 class Spec(_Section, frozen=True):
     """A whole model file."""
 
@@ -163,6 +171,7 @@ class Spec(_Section, frozen=True):
     adam: Adam
     timing: Timing | None = None  # None: synchronous
     record: list[Record] = []
+    storage: Storage = Storage()
 
 
 class Model(NamedTuple):
