@@ -158,7 +158,7 @@ class _Auditor:
         first, steps = whole.first_step, whole.n_steps
         rows = slice(max(first - 1, 0), first + steps)
         episode = self._run.steps["episode"][rows]
-        starts = first == 0 or episode[0] != episode[1]
+        starts = int(first == 0 or episode[0] != episode[1])
         clears = np.zeros(steps, np.int64)
         clears[0] = starts
         td_error = np.zeros(steps)
@@ -425,7 +425,7 @@ def _changes(above: list[Replayed], i: int) -> tuple[Integers, Integers, Floats]
     """When the weights that lead from unit i to those above have changed, of whom, and to what."""
     times, sources, values = [], [], []
     j = 0
-    for agent in above:
+    for agent in (each for each in above if each.weights.size):
         for k in range(agent.weights.shape[1]):
             learned = np.flatnonzero(agent.told < NEVER)
             times.append(agent.told[learned])

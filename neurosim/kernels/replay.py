@@ -215,8 +215,10 @@ def tag(agent):
     for k in range(agent.h.size):
         agent.tagged_g[k] = agent.last[DOWN, k] if agent.sent[DOWN, k] > 0 else agent.g[k]
         agent.tagged_h[k] = agent.last[UP, k]
-    agent.tagged_x[:, :] = agent.x
-    agent.tagged_g_above[:] = agent.g_above
+        for j in range(agent.x.shape[1]):
+            agent.tagged_x[k, j] = agent.x[k, j]
+    for j in range(agent.g_above.size):
+        agent.tagged_g_above[j] = agent.g_above[j]
 
 
 @part
