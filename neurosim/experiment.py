@@ -8,9 +8,9 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,18 +76,50 @@ def run(
     environment = check_before_run(model, seed, out, force=force)
     folder = run_folder(model, seed, out)
     _make_way(folder)
-    provenance = {
-        "model": model.name,
-        "seed": seed,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+    provenance = _provenance(model, seed)
     record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
     _train(folder, model, seed, environment, on_episode)
     return folder
+
+
+def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None) -> record.Run:
+    """Train a model and record it in memory; nothing is written to disk.
+
+    Parameters
+    ----------
+    model, seed, on_episode : as `run`.
+
+    Returns
+    -------
+    The run, as `neurosim.open` gives one; `complete` is False if `on_episode` stopped it.
+
+    Raises
+    ------
+    InputError : its environment cannot be made.
+    RunError : it diverged.
+    """
+    spec = model.spec
+    environment = check_model(model, seed)
+    agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
+    store = record.MemoryStore()
+    with record.Recorder(store, spec.storage.compression) as recorder, closing(environment):
+        log = RunLog(recorder, agent, spec.record, spec.storage)
+        recorder.annotate("", _root_attributes(model, _provenance(model, seed)))
+        log.put_units()
+        log.put_weights("initial")
+        complete = True
+        for number in range(1, spec.task.episodes + 1):
+            episode = run_episode(number, agent, environment, log, seed)
+            if on_episode and on_episode(episode):
+                complete = number == spec.task.episodes
+                break
+        log.put_weights("final")
+        log.put_totals()
+        log.flush()
+        recorder.annotate("", {"complete": complete})
+        recorder.commit()
+    return record.Run(Path(f"{model.name} seed {seed}"), record.Contents(store.sources))
 
 
 def resume(folder: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
@@ -147,8 +179,6 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
     ------
     InputError : as `run`.
     """
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
     folder = run_folder(model, seed, out)
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
@@ -158,6 +188,23 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
+    return check_model(model, seed)
+
+
+def check_model(model: Model, seed: int) -> Environment:
+    """Make sure that a model can be run with a seed.
+
+    Returns
+    -------
+    Its environment.
+
+    Raises
+    ------
+    InputError : as `simulate`.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
+    record.check_compression(model.spec.storage.compression)
     environment = Environment(model.spec.task, model.spec.actor.output)
     if model.spec.timing is not None:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
@@ -188,8 +235,8 @@ def _train(
     done, counts = restore(folder, agent)
     closed = counts.pop("segments", 0)
     store = record.FolderStore(folder, closed)
-    attrs = _root_attributes(folder, model, seed)
-    with record.Recorder(store, closed, spec.storage.compression) as recorder:
+    attrs = _root_attributes(model, json.loads((folder / PROVENANCE).read_bytes()))
+    with record.Recorder(store, spec.storage.compression) as recorder:
         log = RunLog(recorder, agent, spec.record, spec.storage, counts)
 
         def checkpoint() -> None:
@@ -287,14 +334,29 @@ def restore(folder: Path, agent: MapProp, before: int | None = None) -> tuple[in
     return counts.pop("episode"), counts
 
 
-def _root_attributes(folder: Path, model: Model, seed: int) -> dict[str, str | int | bool]:
-    provenance = json.loads((folder / PROVENANCE).read_bytes())
+def _provenance(model: Model, seed: int) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "seed": seed,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": installed_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that bits may depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def _root_attributes(model: Model, provenance: dict[str, Any]) -> dict[str, str | int | bool]:
     return {
         "format": record.schema.FORMAT,
         "format_version": record.schema.FORMAT_VERSION,
         "model": model.text,
         "model_name": model.name,
-        "seed": seed,
+        "seed": provenance["seed"],
         "mode": model.mode,
         "created": provenance["created"],
         "versions": json.dumps(provenance["versions"]),

@@ -400,6 +400,9 @@ def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
             found.append((f"record[{index}].steps", problem))
+    if spec.timing is None and spec.storage.values != "float64":
+        problem = f"{spec.storage.values!r} is of events, which need a section [timing]; remove it."
+        found.append(("storage.values", problem))
     if spec.timing is not None:
         if spec.learning.stale_first_mean:
             problem = (

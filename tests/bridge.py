@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -370,7 +370,7 @@ class AsyncTwins:
     def rows(self, name: str) -> tuple[list[Row], list[Row]]:
         """The logs of a team's latest step, ours and the oracle's: rows (time, kind, unit, source,
         value, packet), a packet being (direction, sender, number)."""
-        events = self.agent.events()
+        events = with_packets(self.agent.events())
         mine = events["team"] == TEAMS.index(name)
         ours = oracles_rows({key: column[mine] for key, column in events.items()})
         theirs = [
@@ -454,11 +454,17 @@ def timed(time: int, kind: str, unit: int, source: int, *rest: Any) -> Row:
     return (0 if timeless else time, kind, unit, source, *rest)
 
 
+def with_packets(events: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of events and one more, `packet`: the row that sent the packet; -1: none."""
+    cause = np.asarray(events["cause"])
+    return {**events, "packet": np.where(cause < 0, -1, np.arange(cause.size) - cause)}
+
+
 def oracles_rows(events: dict[str, Any]) -> list[Row]:
-    """Events of one team as rows (time, kind, unit, source, value, packet).
+    """Events of one team, `with_packets`, as rows (time, kind, unit, source, value, packet).
 
     A packet is called after the row that tells of its sending: (direction, sender, number). A
-    sender's packets are numbered in the order of their ids.
+    sender's packets are numbered in the order of these rows.
     """
     columns = ("time", "kind", "unit", "source", "value", "packet")
     rows = [

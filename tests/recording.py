@@ -1,134 +1,184 @@
-"""Windows of a run that was never written to a file, and may be tampered with."""
+"""What tests of the record layer share: places to record to, records to read, everything in one."""
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, field
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
-from bridge import TEAMS
-from oracle import Array
 
-from neurosim.learners import AsynchronousMapProp
-from neurosim.spec import Model
+import neurosim
+from neurosim.record import (
+    Column,
+    Contents,
+    FolderStore,
+    MemoryStore,
+    Recorder,
+    Run,
+    merge,
+    open_run,
+    schema,
+)
+from neurosim.spec import Compression
 
-Columns = dict[str, Array]
-
-
-@dataclass
-class FakeWindow:
-    """What `neurosim.record.reader.Window` has, as plain arrays."""
-
-    number: int
-    episode: int
-    first_step: int
-    n_steps: int = 0
-    complete: bool = False
-    events: Columns = field(default_factory=dict)
-    first_event: Array = field(default_factory=lambda: np.zeros(1, np.int64))
-    states: dict[tuple[str, str], Columns] = field(default_factory=dict)
-    values: dict[tuple[str, str], Array] = field(default_factory=dict)
-
-    def before(self, team: str) -> Columns:
-        return self.states[team, "before"]
-
-    def after(self, team: str) -> Columns:
-        return self.states[team, "after"]
-
-    def sampled(self, team: str) -> Array:
-        return self.values[team, "sampled"]
-
-    def relaxed(self, team: str) -> Array:
-        return self.values[team, "relaxed"]
+ROOT: dict[str, str | int] = {
+    "model": 'task = "cartpole"\n',
+    "model_name": "cartpole",
+    "seed": 7,
+    "mode": "synchronous",
+}
+REMEDY = "Make room."
 
 
-@dataclass
-class FakeRun:
-    """What an audit asks of `neurosim.record.reader.Run`."""
-
-    model: str
-    seed: int
-    steps: Columns
-    windows: list[FakeWindow]
-    attrs: dict[str, Any]
-
-    def copy(self) -> FakeRun:
-        return copy.deepcopy(self)
+def same_bits(a: Any, b: Any) -> bool:
+    """Equal in dtype, shape and every bit: NaN payloads and the sign of zero count."""
+    a, b = np.asarray(a), np.asarray(b)
+    return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
 
 
-class Recorder:
-    """Lets an agent live, and records some steps of each episode."""
+class Place:
+    """Where a test records to: a folder, or memory.
 
-    def __init__(self, model: Model, n_in: int, n_out: int, seed: int) -> None:
-        self.agent = AsynchronousMapProp(model.spec, n_in, n_out, seed)
-        self._model, self._seed = model, seed
-        self._steps: dict[str, list[Any]] = {
-            name: [] for name in ("episode", "observation", "reward", "td_error", "value")
-        }
-        self._windows: list[FakeWindow] = []
+    Parameters
+    ----------
+    kind : "memory" or "folder".
+    folder : for what lies on disk.
+    """
 
-    def episode(
-        self, steps: list[tuple[Array, float]], terminated: bool, record: tuple[int, int]
-    ) -> None:
-        """An episode: observations, each with the reward that came with it.  Steps record[0] to
-        record[1] - 1 make a window; the last observation is where the episode ends."""
-        agent, number = self.agent, 1 + len(set(self._steps["episode"]))
-        for t, (observation, reward) in enumerate(steps[:-1]):
-            if t == record[0]:
-                self._open(number)
-            if t == 0:
-                agent.begin(observation)
-            else:
-                agent.step(observation, reward)
-                self._outcome(reward)
-            self._steps["episode"].append(number)
-            self._steps["observation"].append(observation)
-            self._steps["value"].append(agent.value)
-            if record[0] <= t < record[1]:
-                self._record()
-            if t == min(record[1], len(steps) - 1) - 1:
-                self._close()
-        agent.end(*steps[-1], terminated)
-        self._outcome(steps[-1][1])
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        self._store: Any = None
 
-    def run(self) -> FakeRun:
-        """All that was recorded."""
-        steps = {name: np.array(column) for name, column in self._steps.items()}
-        attrs = {"mode": "asynchronous", "model_name": self._model.name}
-        return FakeRun(self._model.text, self._seed, steps, self._windows, attrs)
+    def store(self, closed: int = 0) -> FolderStore | MemoryStore:
+        """A store that goes on from the first `closed` segments; it forgets the others."""
+        if self.kind == "folder":
+            self._store = FolderStore(self.folder, closed)
+        else:
+            before = self._store.sources()[:closed] if self._store else []
+            self._store = MemoryStore(before)
+        return self._store  # type: ignore[no-any-return]
 
-    def _outcome(self, reward: float) -> None:
-        self._steps["reward"].append(reward)
-        self._steps["td_error"].append(self.agent.td_error)
+    def open(self) -> Run:
+        """What was recorded, opened for reading."""
+        if self.kind == "folder":
+            return open_run(self.folder)
+        return Run(Path("memory"), Contents(self._store.sources))
 
-    def _open(self, episode: int) -> None:
-        first = len(self._steps["episode"])
-        self._windows.append(FakeWindow(len(self._windows), episode, first))
-        self._put("before")
-        self.agent.write_log(True)
+    def merged(self, compression: Compression = "gzip") -> Path:
+        """All of it in one file."""
+        return merge(self._store.sources(), self.folder / "all.h5", {}, compression, REMEDY)
 
-    def _record(self) -> None:
-        window, events = self._windows[-1], self.agent.events()
-        window.n_steps += 1
-        for name, column in events.items():
-            old = window.events.get(name, column[:0])
-            window.events[name] = np.concatenate([old, column])
-        end = window.first_event[-1] + len(events["time"])
-        window.first_event = np.append(window.first_event, end)
-        for team in TEAMS:
-            memory = getattr(self.agent, team)
-            for key, name in (("sampled", "sampled"), ("h", "relaxed")):
-                row = getattr(memory, key)[None, int(memory.size[0]) :]
-                old = window.values.get((team, name), row[:0])
-                window.values[team, name] = np.concatenate([old, row])
 
-    def _close(self) -> None:
-        self._put("after")
-        self._windows[-1].complete = True
-        self.agent.write_log(False)
+@contextmanager
+def small_chunks(chunk_bytes: int = 64, event_rows: int = 4) -> Iterator[None]:
+    """Chunks of a few rows: 8 numbers of 8 bytes, 4 events."""
+    before = schema.CHUNK_BYTES, schema.EVENT_CHUNK_ROWS
+    schema.CHUNK_BYTES, schema.EVENT_CHUNK_ROWS = chunk_bytes, event_rows
+    try:
+        yield
+    finally:
+        schema.CHUNK_BYTES, schema.EVENT_CHUNK_ROWS = before
 
-    def _put(self, when: str) -> None:
-        for team in TEAMS:
-            state = self.agent.state_of(team)
-            self._windows[-1].states[team, when] = {k: np.array(v) for k, v in state.items()}
+
+def record_steps(recorder: Recorder, start: int, stop: int) -> None:
+    """Append rows whose values are their own row numbers."""
+    rows = np.arange(start, stop)
+    recorder.append("steps/reward", rows.astype("f8"))
+    recorder.append("steps/episode", rows.astype("i4"))
+    recorder.append("steps/observation", np.stack([rows, -rows], axis=1).astype("f8"))
+
+
+def record_run(folder: Path, segments: int = 3, rows: int = 10) -> Path:
+    """Record `segments` closed segments of `rows` steps."""
+    with Recorder(FolderStore(folder)) as recorder:
+        recorder.annotate("", ROOT)
+        for segment in range(segments):
+            record_steps(recorder, segment * rows, (segment + 1) * rows)
+            recorder.commit()
+    return folder
+
+
+def record_windows(recorder: Recorder, windows: int = 3, steps: int = 5, events: int = 40) -> None:
+    """A record with something under every name that a run has, its values random bits."""
+    rng = np.random.default_rng(0)
+    rows = windows * steps
+    recorder.annotate("", {**ROOT, "mode": "asynchronous", "model": "# of many lines\n" * 30})
+    record_steps(recorder, 0, rows)
+    recorder.append("steps/action", np.arange(rows, dtype="i4"))
+    recorder.append("episodes/return", rng.normal(size=windows))
+    recorder.append("episodes/length", np.full(windows, steps, "i4"))
+    recorder.append("windows/first_step", np.arange(windows) * steps)
+    recorder.append("windows/n_steps", np.full(windows, steps, "i4"))
+    recorder.append("windows/episode", np.arange(1, windows + 1, dtype="i4"))
+    recorder.append("windows/first_row", np.arange(windows) * steps)
+    recorder.append("windows/complete", np.arange(windows) < windows - 1)
+    recorder.append("windows/steps/step", np.arange(rows))
+    recorder.append("windows/steps/first_event", np.arange(rows) * events)
+    for team in ("actor", "critic"):
+        for values in ("sampled", "relaxed"):
+            recorder.append(f"windows/steps/{team}_{values}", rng.normal(size=(rows, 3)))
+        for when in ("before", "after"):
+            recorder.append(f"windows/{team}/{when}/W1", rng.normal(size=(windows, 3, 2)))
+            recorder.append(f"windows/{team}/{when}/adam_count", rng.integers(9, size=windows))
+        for which in ("initial", "final"):
+            recorder.put(f"teams/{team}/weights/{which}/W1", rng.normal(size=(3, 2)))
+        recorder.put(f"teams/{team}/units/layer", np.array([1, 1, 2], "i2"))
+    n = rows * events
+    recorder.append("windows/events/time", np.cumsum(rng.integers(1000, size=n)))
+    recorder.append("windows/events/team", rng.integers(2, size=n).astype("u1"))
+    recorder.append("windows/events/kind", rng.integers(15, size=n).astype(schema.KIND))
+    recorder.append("windows/events/value", rng.normal(size=n))
+    recorder.append("windows/events/cause", rng.integers(-1, 9, size=n).astype("i4"))
+
+
+def everything(run: Run) -> dict[str, Any]:
+    """All that a reader can be asked for: bits of columns, attributes, what windows give."""
+    found: dict[str, Any] = {}
+    for name in [*run.contents.walk()]:
+        node = run[name]
+        found[f"{name}@"] = {key: plain(value) for key, value in node.attrs.items()}
+        if isinstance(node, Column):
+            found[name] = bits(node[...])
+    for window in run.windows:
+        k = window.number
+        found[f"window {k}"] = repr(window), window.first_step, window.complete
+        found[f"window {k} bounds"] = bits(window.first_event)
+        found[f"window {k} events"] = [bits(column[...]) for _, column in window.events.items()]
+        for team in ("actor", "critic"):
+            found[f"window {k} {team}"] = bits(window.sampled(team)), bits(window.relaxed(team))
+            for state in (window.before(team), window.after(team)):
+                found[f"window {k} {team}"] += tuple((key, bits(a)) for key, a in state.items())
+    return found
+
+
+def bits(array: Any) -> tuple[Any, ...]:
+    """Dtype, with the names of its codes, shape and bytes."""
+    array = np.asarray(array)
+    return array.dtype, h5py.check_enum_dtype(array.dtype), array.shape, array.tobytes()
+
+
+def plain(value: Any) -> Any:
+    return bits(value) if isinstance(value, np.ndarray) else value
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a Python process that runs `code`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(Path(neurosim.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def parts(folder: Path) -> list[Path]:
+    """Files that are being written, or were when their process died."""
+    return list(folder.rglob("*.part"))

@@ -94,7 +94,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def wait_until_training(*folders: Path) -> None:
     """Wait until runs are in their first episodes: they have written their first checkpoint."""
-    wait_until(lambda: all((folder / "checkpoint.h5").exists() for folder in folders))
+    wait_until(lambda: all(list(folder.glob("checkpoints/episode-*.h5")) for folder in folders))
     time.sleep(0.2)
 
 

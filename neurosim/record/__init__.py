@@ -6,7 +6,7 @@ is being written, and ``run.h5`` once it is sealed.
 
 from neurosim.record import checkpoint, schema
 from neurosim.record.contents import Column, Contents, Group
-from neurosim.record.files import write_atomically
+from neurosim.record.files import check_compression, write_atomically
 from neurosim.record.reader import Run, Table, Window, open_run
 from neurosim.record.recorder import Recorder
 from neurosim.record.sealing import drop_segments, merge, seal
@@ -22,6 +22,7 @@ __all__ = [
     "Run",
     "Table",
     "Window",
+    "check_compression",
     "checkpoint",
     "drop_segments",
     "merge",

@@ -114,7 +114,7 @@ def keep(
     arrays: Mapping[str, Array],
     attrs: Mapping[str, int | float | str],
 ) -> None:
-    """Write the checkpoint of a run after an episode; of many every second one goes.
+    """Write the checkpoint of a run after an episode; of too many the least missed one goes.
 
     Raises
     ------
@@ -123,10 +123,11 @@ def keep(
     """
     (folder / FOLDER).mkdir(exist_ok=True)
     save(folder / FOLDER / f"episode-{episode:09d}.h5", arrays, attrs)
-    files = list(kept(folder).values())
+    files = kept(folder)
     if len(files) > _MOST_KEPT:
-        for file in files[-2::-2]:
-            file.unlink()
+        done = list(files)
+        gaps = {done[k]: done[k + 1] - done[k - 1] for k in range(1, len(done) - 1)}
+        files[min(gaps, key=gaps.__getitem__)].unlink()
 
 
 def _checksum(image: bytes) -> bytes:

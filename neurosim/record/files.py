@@ -9,6 +9,7 @@ import errno
 import importlib
 import io
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,19 +114,37 @@ def hdf5_image(build: Callable[[Any], None]) -> bytes:
 
 
 def filters(compression: Compression) -> dict[str, Any]:
-    """Return what `create_dataset` takes for a compression.  Every chunk has a checksum.
+    """Return what `create_dataset` takes for a compression.
+
+    Every chunk has a checksum; gzip has one of its own.
 
     Raises
     ------
     InputError
         The library of the filter is not installed.
     """
-    common = {"shuffle": True, "fletcher32": True}
-    if compression == "lz4":
-        return {**common, **load_lz4("storage.compression = 'lz4'").LZ4()}
     if compression == "gzip":
-        return {**common, "compression": "gzip", "compression_opts": 1}
+        return {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+    if compression == "lz4":
+        lz4 = load_lz4("storage.compression = 'lz4'").LZ4()
+        return {"shuffle": True, "fletcher32": True, **lz4}
     return {"fletcher32": True}
+
+
+def deflated(rows: Array) -> bytes:
+    """Return a chunk as HDF5's shuffle and gzip filters have it.
+
+    HDF5 could do it itself, but would keep other threads waiting meanwhile; and of zlib's ways to
+    find what repeats, looking for runs alone takes 2/3 of the time here, for 4 % more bytes.
+    """
+    planes = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, rows.itemsize).T
+    deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    return deflater.compress(planes.tobytes()) + deflater.flush()
+
+
+def check_compression(compression: Compression) -> None:
+    """Make sure that a compression can be used.  Raises InputError as `filters`."""
+    filters(compression)
 
 
 def load_lz4(what: str) -> Any:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from neurosim.learners import MapProp
 from neurosim.memory import Floats, Team
 from neurosim.record import schema
-from neurosim.record.files import Attributes
 from neurosim.spec import TEAMS, Record, Storage
 
 
@@ -21,9 +20,6 @@ class Writer(Protocol):
 
     def put(self, path: str, array: npt.ArrayLike) -> None:
         """Take a whole array."""
-
-    def annotate(self, path: str, attrs: Attributes) -> None:
-        """Take attributes of a group or dataset."""
 
 
 class RunLog:
@@ -186,7 +182,8 @@ class RunLog:
         if events := self._agent.events():
             row["first_event"] = np.int64(self._rows[schema.EVENTS])
             for name, column in events.items():
-                typed = column.astype(self._event_types.get(name, column.dtype), copy=False)
+                # A copy: without one NumPy takes an enum for the integers that it is made of.
+                typed = column.astype(self._event_types.get(name, column.dtype))
                 self._writer.append(f"{schema.EVENTS}/{name}", typed)
             self._rows[schema.EVENTS] += len(events["time"])
         self._append_row(schema.WINDOW_STEPS, row)

@@ -29,6 +29,7 @@ from neurosim.record.files import (
     Attributes,
     create_fixed,
     create_growing,
+    deflated,
 )
 from neurosim.record.stores import Store
 from neurosim.spec import Compression
@@ -101,7 +102,10 @@ class _Segment:
         self.empty = True
 
     def append(self, path: str, chunks: tuple[int, ...], first: int, rows: Array) -> None:
-        """Add rows of a growing dataset, which begin with row `first` of it."""
+        """Add a chunk of a growing dataset, or the rows that are its last ones in this segment.
+
+        first : the row of the dataset that `rows` begin with.
+        """
         self.empty = False
         if path not in self._file:
             dataset = create_growing(
@@ -111,7 +115,14 @@ class _Segment:
         dataset = self._file[path]
         start = len(dataset)
         dataset.resize(start + len(rows), axis=0)
-        dataset[start:] = rows
+        if self._compression == "gzip" and chunks[1:] == rows.shape[1:]:
+            chunk = rows
+            if len(rows) < chunks[0]:
+                chunk = np.zeros(chunks, rows.dtype)
+                chunk[: len(rows)] = rows
+            dataset.id.write_direct_chunk((start, *(0 for _ in chunks[1:])), deflated(chunk))
+        else:
+            dataset[start:] = rows
 
     def put(self, path: str, array: Array) -> None:
         """Add a whole array."""
@@ -150,9 +161,7 @@ class Recorder:
     Parameters
     ----------
     store : Store
-        Where closed segments go.
-    closed : int
-        How many there are already, to go on from.
+        Where closed segments go; the record goes on from those that it has already.
     compression : "gzip", "lz4" or "none"
         How chunks are compressed.
     segment_bytes : int
@@ -162,7 +171,6 @@ class Recorder:
     def __init__(
         self,
         store: Store,
-        closed: int = 0,
         compression: Compression = "gzip",
         segment_bytes: int = 32 * 2**20,
     ) -> None:
@@ -173,11 +181,12 @@ class Recorder:
         self._layouts: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         self._arrays: dict[str, Array] = {}
         self._attributes: dict[str, dict[str, Attribute]] = {}
-        self._before = Contents(store.sources) if closed else None
+        before = store.sources()
+        self._before = Contents(lambda: before)
         # What follows belongs to the writing thread once it is at work.
         self._thread = ThreadPoolExecutor(1, "recorder")
         self._waiting: deque[Future[None]] = deque()
-        self._closed = closed
+        self._closed = len(before)
         self._segment = _Segment(compression)
         self._unwritten: deque[bytes] = deque()
 
@@ -245,12 +254,11 @@ class Recorder:
         _check_type(path, like.dtype)
         rows = self._rows[path] = _Rows(path, like)
         self._layouts[path] = (like.dtype, like.shape[1:])
-        if self._before is not None:
-            with self._before, contextlib.suppress(KeyError):
-                column = self._before.column(path)
-                rows.go_on_from(column)
-                self._layouts[path] = (column.dtype, column.shape[1:])
-                return rows
+        with self._before, contextlib.suppress(KeyError):
+            column = self._before.column(path)
+            rows.go_on_from(column)
+            self._layouts[path] = (column.dtype, column.shape[1:])
+            return rows
         self.annotate(path, schema.attributes(path))
         return rows
 

@@ -1,5 +1,6 @@
 """Where closed segments go: a run's folder, or memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,18 +20,23 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Segments that are gone with the process."""
+    """Segments that are gone with the process.
 
-    def __init__(self) -> None:
-        self._images: list[Image] = []
+    Parameters
+    ----------
+    before : files that they go on from, such as the ``run.h5`` of a run.
+    """
+
+    def __init__(self, before: Sequence[Source] = ()) -> None:
+        self._sources = list(before)
 
     def write(self, number: int, image: bytes) -> None:
         """Keep a closed segment."""
-        self._images.append(Image(f"segment {number} in memory", image))
+        self._sources.append(Image(f"segment {number} in memory", image))
 
     def sources(self) -> list[Source]:
-        """Return the closed segments in order."""
-        return list(self._images)
+        """Return the closed segments in order, after the files before them."""
+        return list(self._sources)
 
 
 class FolderStore:
