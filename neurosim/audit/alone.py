@@ -1,7 +1,7 @@
 """One agent cut out of its team: its own state, its own settings, nothing else."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from neurosim.kernels.replay import COUNTS
 from neurosim.memory import Agent, Floats, Team, Wiring
 
 State = Mapping[str, NDArray[Any]]  # a team's, as a window has it before or after
+_PARAMETERS = {"w": "", "z": "z", "m": "m", "v": "v"}  # field of Agent: prefix in a file
+_FEEDBACK = {"wt": "", "zt": "z", "mt": "m", "vt": "v"}
+_SETTINGS = (
+    *("where", "T", "c", "trace_decay", "gated", "gate_floor"),
+    *("beta1", "beta2", "epsilon", "bias_correction_until"),
+)  # that a team's units share
 _UNIT_FIELDS = ("layer", "agent", "period", "phase", "lag", "broadcast_delay", "interval")
 
 
@@ -44,7 +50,7 @@ def agent_of(
     m = int(team.size[layer + 1]) if layer < top else 0
     i = u - int(team.unit[layer])
     rows = {name: _rows(state, prefix, layer, i, K) for name, prefix in _PARAMETERS.items()}
-    feedback = dict.fromkeys(("wt", "zt", "mt", "vt"), np.zeros(m))
+    feedback = dict.fromkeys(_FEEDBACK, np.zeros(m))
     if m > 0 and wiring.feedback == SYMMETRIC:
         feedback["wt"] = state[f"W{layer + 1}"][:, i]
     elif m > 0:
@@ -74,43 +80,48 @@ def agent_of(
         "rows_value": np.zeros(K + 1),
         "count": np.zeros(COUNTS, np.int64),
         "alpha": np.append(team.alpha, 0.0)[layer : layer + 2],
-        "anneal_to": np.append(team.anneal_to, 0.0)[layer : layer + 2],
+        "anneal_to": np.append(team.anneal_to, 1.0)[layer : layer + 2],
     }
-    shared = set(Agent._fields) & set(Team._fields) - arrays.keys() - {"unit", "activation"}
+    settings: dict[str, Any] = {name: getattr(team, name) for name in _SETTINGS}
+    copies: dict[str, Any] = {name: np.array(array, order="C") for name, array in arrays.items()}
     return Agent(
-        **{name: np.array(array, order="C") for name, array in arrays.items()},
+        **copies,
+        **settings,
         unit=first,
         layer=layer,
         top=layer == top,
         activation=int(team.activation[layer]),
-        **{name: getattr(team, name) for name in shared},
     )
 
 
-def compared(agent: Agent, layer: int, i: int) -> Iterator[tuple[str, Any, NDArray[np.object_]]]:
-    """What of an agent outlives a window: field, entries, and the names that these have in a file.
+class Compared(NamedTuple):
+    """Numbers of an agent that outlive a window."""
 
-    i is the index of its first unit in its layer.
-    """
-    K, n = agent.x.shape
+    array: NDArray[Any]
+    names: list[str]  # of its entries, as a file has them
+    units: Any  # whose they are, as the log counts
+
+
+def compared(agent: Agent, i: int) -> Iterator[Compared]:
+    """What of an agent outlives a window.  i: index of its first unit in its layer."""
+    (K, n), layer = agent.x.shape, agent.layer
+    units = agent.unit + np.arange(K)
     for field, prefix in _PARAMETERS.items():
-        names = [
-            [f"{prefix}W{layer}[{i + k}, {j}]" for j in range(n)] + [f"{prefix}b{layer}[{i + k}]"]
-            for k in range(K)
-        ]
-        yield field, getattr(agent, field), np.array(names, object)
-    for field, prefix in (("wt", ""), ("zt", "z"), ("mt", "m"), ("vt", "v")):
-        names = [f"{prefix}B{layer + 1}[{i}, {j}]" for j in range(agent.wt.size)]
-        yield field, getattr(agent, field), np.array(names, object)
-    yield "updates", agent.updates, np.array(["adam_count"] * K, object)
+        names = []
+        for k in range(i, i + K):
+            names += [f"{prefix}W{layer}[{k}, {j}]" for j in range(n)]
+            names += [f"{prefix}b{layer}[{k}]"]
+        yield Compared(getattr(agent, field), names, np.repeat(units, n + 1))
+    for field, prefix in _FEEDBACK.items():
+        array = getattr(agent, field)
+        names = [f"{prefix}B{layer + 1}[{i}, {j}]" for j in range(array.size)]
+        yield Compared(array, names, agent.unit)
+    yield Compared(agent.updates, ["adam_count"] * K, units)
     if layer > 1:  # an observation comes anew in each pass
-        places = [f"value held from {j}" for j in range(n)] * K
-        yield "x", agent.x, np.array(places, object)
-    places = [f"error held from {k}" for k in range(agent.g_above.size)]
-    yield "g_above", agent.g_above, np.array(places, object)
-
-
-_PARAMETERS = {"w": "", "z": "z", "m": "m", "v": "v"}
+        names = [f"value held from {j}" for j in range(n)] * K
+        yield Compared(agent.x, names, np.repeat(units, n))
+    names = [f"error held from {j}" for j in range(agent.g_above.size)]
+    yield Compared(agent.g_above, names, agent.unit)
 
 
 def _rows(state: State, prefix: str, layer: int, i: int, K: int) -> Floats:
@@ -142,5 +153,3 @@ def _errors(team: Team, wiring: Wiring, layer: int, i: int, state: State) -> Flo
         name, first = "slot", int(team.w.size + team.param[layer + 1]) + i * m
     held: Floats = state[name][first : first + m]
     return held
-
-

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neurosim.kernels.engine import NEVER
 from neurosim.kernels.traffic import (
     ARM,
     DELIVER,
@@ -107,12 +106,11 @@ def traffic_of(log: TeamLog, team: Team, wiring: Wiring) -> Traffic:
     place[log.row] = np.arange(log.row.size)
     sender = log.row - log.cause
     tells = (log.cause > 0) & (sender >= 0)
-    room = dict.fromkeys(Traffic._fields, log.row.size)
-    room |= dict.fromkeys(("sent", "wired", "newest"), 2 * team.h.size)
-    room["taken"] = wiring.synapse_delay.size
-    return Traffic(
-        **{name: np.zeros(length, np.int64) for name, length in room.items()}
-    )._replace(
+    lengths = dict.fromkeys(Traffic._fields, log.row.size)
+    lengths |= dict.fromkeys(("sent", "wired", "newest"), 2 * team.h.size)
+    lengths["taken"] = wiring.synapse_delay.size
+    room = Traffic._make(np.zeros(length, np.int64) for length in lengths.values())
+    return room._replace(
         first=log.first,
         time=log.time,
         kind=log.kind,
@@ -125,14 +123,12 @@ def traffic_of(log: TeamLog, team: Team, wiring: Wiring) -> Traffic:
     )
 
 
-def starts(log: TeamLog, tops: list[tuple[int, int]], team: Integers) -> Integers:
+def starts(log: TeamLog, team: Integers, outputs: list[int]) -> Integers:
     """T of each step: when the outputs of both teams had sampled.
 
-    tops: for each team the units of its output, first and end.  team (R,).
+    team (R,): of each row.  outputs: the first unit of each team's output.
     """
-    begin = np.full(log.first.size - 1, -NEVER)
-    for number, (first, last) in enumerate(tops):
-        of_output = (team == number) & (log.unit >= first) & (log.unit < last)
-        chosen = np.flatnonzero(of_output & (log.kind == SAMPLE))
-        np.maximum.at(begin, log.step[chosen], log.time[chosen])
+    begin = np.zeros(log.first.size - 1, np.int64)
+    of_output = (log.kind == SAMPLE) & (log.unit >= np.array(outputs)[np.clip(team, 0, 1)])
+    np.maximum.at(begin, log.step[of_output], log.time[of_output])
     return begin

@@ -14,7 +14,7 @@ class Mismatch(NamedTuple):
 
     window: int
     step: int  # row of /steps
-    team: str  # empty: the agent as a whole
+    team: str
     unit: int  # -1: all, or none
     kind: str  # of a row of events, or the name of what is not a row
     what: str  # of it: value, time, unit, ...; "missing" or "unexpected" for a row as such

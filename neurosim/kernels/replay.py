@@ -181,9 +181,7 @@ def learn(agent, wiring, given, s, k):
     unit.update(w[n:], z[n:], m[n:], v[n:], td_error, alpha, moments, 1.0)
     if not agent.top and wiring.feedback == KOLEN_POLLACK:
         alpha = annealed(agent.alpha[1], agent.anneal_to[1], steps, given.anneal_steps)
-        unit.update(
-            agent.wt, agent.zt, agent.mt, agent.vt, td_error, alpha, moments, wiring.keep
-        )
+        unit.update(agent.wt, agent.zt, agent.mt, agent.vt, td_error, alpha, moments, wiring.keep)
 
 
 @part

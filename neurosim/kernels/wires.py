@@ -26,7 +26,7 @@ from neurosim.kernels.traffic import (
 @part
 def direction(kind):
     """Where a row of this kind sends a packet."""
-    return UP if kind == SAMPLE or kind == VALUE_ROW else DOWN
+    return UP if kind in (SAMPLE, VALUE_ROW) else DOWN
 
 
 @part
@@ -83,7 +83,7 @@ def reach_all(team, wiring, key, traffic, row, d, s):
 
 @part
 def reach_one(team, wiring, key, traffic, row, d, s):
-    """A packet reaches one of its receivers, in the order in which it was sent, or is lost there."""
+    """A packet reaches one of its receivers, behind those sent before it, or is lost there."""
     origin, u = traffic.origin[row], traffic.unit[row] + team.size[0]
     layer = wiring.layer[s] + 1 - 2 * d
     i = u - team.unit[layer]
