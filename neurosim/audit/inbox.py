@@ -18,12 +18,13 @@ from neurosim.kernels.traffic import (
     VALUE_ROW,
 )
 from neurosim.memory import Floats, Inbox, Integers, Team, Traffic, Wiring
+from neurosim.record import Window
 
 _UPWARD, _DOWNWARD = (SAMPLE, VALUE_ROW), (ARM, ERROR_ROW)  # kinds of rows that send
 
 
 class TeamLog(NamedTuple):
-    """Rows of one team in a window, columns as in /windows/events."""
+    """Rows of a window, columns as in /windows/events."""
 
     row: Integers  # (R,) its row of the window's events
     step: Integers  # (R,)
@@ -43,14 +44,26 @@ class TeamLog(NamedTuple):
         return TeamLog(self.row[chosen], step, first, *(column[chosen] for column in columns))
 
 
-def read_log(window: Any) -> TeamLog:
-    """All rows of a window, of both teams; `unit` is not yet a team's."""
-    names = ("time", "unit", "kind", "source", "cause")
-    columns = [np.asarray(window.events[name][:]).astype(np.int64) for name in names]
+def read_log(window: Window) -> TeamLog:
+    """All rows of a window, of both teams."""
     first = np.asarray(window.first_event, np.int64)
-    n = columns[0].size
-    step = np.searchsorted(first, np.arange(n), side="right") - 1
-    return TeamLog(np.arange(n), step, first, *columns, np.asarray(window.events["value"][:]))
+    rows = np.arange(len(window.events["time"]))
+
+    def column(name: str) -> Integers:
+        found: Integers = np.asarray(window.events[name][:]).astype(np.int64)
+        return found
+
+    return TeamLog(
+        row=rows,
+        step=np.searchsorted(first, rows, side="right") - 1,
+        first=first,
+        time=column("time"),
+        unit=column("unit"),
+        kind=column("kind"),
+        source=column("source"),
+        cause=column("cause"),
+        value=np.asarray(window.events["value"][:]),
+    )
 
 
 def exists(log: TeamLog, team: Team) -> Any:
