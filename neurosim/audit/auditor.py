@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from neurosim import spec
 from neurosim.audit import between
 from neurosim.audit.agents import WEIGHTS_ABOVE, check_agent
@@ -51,7 +49,7 @@ def audit(run: Run, team: str | None = None, unit: int | None = None) -> Report:
         report.windows += 1
         report.steps += window.n_steps
         rewards = run.steps["reward"][window.first_step : window.first_step + window.n_steps]
-        between.check_td_errors(report, window, learner.shared, np.append(np.nan, rewards[:-1]))
+        between.check_td_errors(report, window, learner.shared, rewards)
         for name, each in teams.items():
             _check_team(Case(report, window, name, each, learner.shared, window.log), unit)
     return report

@@ -17,10 +17,10 @@ from neurosim.spec import TEAMS
 def check_td_errors(report: Report, window: Recorded, shared: Shared, rewards: Floats) -> None:
     """The td_error of a transition is R + gamma mu(S') - mu(S) (line 13, Appendix C).
 
-    rewards (S,): of the transition that led to each step; the first is not used.
+    rewards (S,): of the transition from each step.
     """
     for s in range(1, window.n_steps):
-        reward = bounded(float(rewards[s]), shared.reward_bound)
+        reward = bounded(float(rewards[s - 1]), shared.reward_bound)
         expected = reward + shared.gamma * window.value[s] - window.value[s - 1]
         step = window.first_step + s - 1
         place = Place(window.number, "critic", NOBODY, "td_error of the transition", step)

@@ -43,8 +43,7 @@ class Report:
     windows, steps : how many were looked at.
     units : how many were rebuilt, each in every window.
     values : numbers that were compared, bit for bit.
-    mismatches : the first of those that are not as they must be.
-    n_mismatches : how many there are.
+    n_mismatches : how many of them, and of rows, are not as they must be.
     non_local : what units had to be given beside their inbox, and how many values of it.
     remarks : what else is not local, in words.
     """
@@ -53,10 +52,16 @@ class Report:
     steps: int = 0
     units: int = 0
     values: int = 0
-    mismatches: list[Mismatch] = field(default_factory=list)
     n_mismatches: int = 0
     non_local: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    _rows: list[Mismatch] = field(default_factory=list, repr=False)
+    _numbers: list[Mismatch] = field(default_factory=list, repr=False)
+
+    @property
+    def mismatches(self) -> list[Mismatch]:
+        """The first of them: rows that are missing or too many, then numbers, which may follow."""
+        return [*self._rows, *self._numbers][:KEPT]
 
     @property
     def passed(self) -> bool:
@@ -69,12 +74,12 @@ class Report:
         self.values += expected.size
         for index in np.flatnonzero(_bits(expected) != _bits(found)):
             self.n_mismatches += 1
-            if len(self.mismatches) < KEPT:
+            if len(self._numbers) < KEPT:
                 kind, unit, step, row = (
                     each if np.ndim(each) == 0 else np.ravel(each)[index]
                     for each in (place.kind, place.unit, place.step, place.row)
                 )
-                self.mismatches.append(
+                self._numbers.append(
                     Mismatch(
                         place.window,
                         int(step),
@@ -89,10 +94,10 @@ class Report:
                 )
 
     def complain(self, mismatch: Mismatch, times: int = 1) -> None:
-        """Add a mismatch that stands for so many."""
+        """Add a row that is missing or too many, standing for so many."""
         self.n_mismatches += times
-        if len(self.mismatches) < KEPT:
-            self.mismatches.append(mismatch)
+        if len(self._rows) < KEPT:
+            self._rows.append(mismatch)
 
     def give(self, what: str, values: int) -> None:
         """A unit was given values that are not local."""
