@@ -112,7 +112,8 @@ def inbox_of(log: TeamLog, team: Team, layer: int, first: int, last: int) -> tup
 
 def traffic_of(log: TeamLog, team: Team, wiring: Wiring) -> Traffic:
     """The rows of a team that send packets or tell of them, for the wires."""
-    layer = wiring.layer[log.unit + team.size[0]]
+    # components of observations and receivers that are all of a layer have no layer of their own
+    layer = wiring.layer[np.where(log.kind < SAMPLE, 0, log.unit) + team.size[0]]
     upward = np.isin(log.kind, _UPWARD) & (layer < team.size.size - 1)
     downward = np.isin(log.kind, _DOWNWARD) & (layer > 1)
     place = np.full(int(log.row.max(initial=0)) + 1, -1)  # by row of the window's events
