@@ -46,7 +46,7 @@ def assert_clean(report: Report) -> None:
     assert report.mismatches == []
     assert report.n_mismatches == 0
     assert report.passed
-    assert report.values > 1000
+    assert report.values > 500
 
 
 # --- what matches --------------------------------------------------------------------------------
