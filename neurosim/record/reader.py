@@ -130,7 +130,8 @@ class Table:
             values = column[...]
             codes = h5py.check_enum_dtype(column.dtype)
             if codes and values.dtype != bool:
-                found[name] = pandas.Categorical.from_codes(values, list(codes))
+                names = sorted(codes, key=codes.__getitem__)  # HDF5 has them by name
+                found[name] = pandas.Categorical.from_codes(values, names)
             elif values.ndim == 1:
                 found[name] = values
             else:
