@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neurosim.experiment import resume, run, simulate
     from neurosim.record import Run
     from neurosim.record import open_run as open
-    from neurosim.replay import rerecord
+    from neurosim.rerecording import rerecord
     from neurosim.spec import Model, load
 
 __all__ = [
@@ -44,7 +44,7 @@ _HOMES = {
     "run": "neurosim.experiment",
     "resume": "neurosim.experiment",
     "simulate": "neurosim.experiment",
-    "rerecord": "neurosim.replay",
+    "rerecord": "neurosim.rerecording",
 }
 
 

@@ -314,7 +314,7 @@ class Replayed(NamedTuple):
     count: Integers  # type: ignore[assignment]  # (1,) how many, those without room included
 
 
-class Traffic(NamedTuple):
+class Wires(NamedTuple):
     """Rows of a team's log, and beside them what its wires must have done with each packet."""
 
     first: Integers  # (S+1,) rows at which each step begins, and their end

@@ -56,6 +56,10 @@ class Place:
         self.folder = folder
         self._store: Any = None
 
+    def begin_with(self, file: Path) -> None:
+        """Have a file that the record goes on from, as a first segment in memory."""
+        self._store = MemoryStore([file])
+
     def store(self, closed: int = 0) -> FolderStore | MemoryStore:
         """A store that goes on from the first `closed` segments; it forgets the others."""
         if self.kind == "folder":
@@ -65,15 +69,19 @@ class Place:
             self._store = MemoryStore(before)
         return self._store  # type: ignore[no-any-return]
 
+    def sources(self) -> list[Any]:
+        """The closed segments."""
+        return self._store.sources()  # type: ignore[no-any-return]
+
     def open(self) -> Run:
         """What was recorded, opened for reading."""
         if self.kind == "folder":
             return open_run(self.folder)
-        return Run(Path("memory"), Contents(self._store.sources))
+        return Run(Path("memory"), Contents(self.sources))
 
     def merged(self, compression: Compression = "gzip") -> Path:
         """All of it in one file."""
-        return merge(self._store.sources(), self.folder / "all.h5", {}, compression, REMEDY)
+        return merge(self.sources(), self.folder / "all.h5", {}, compression, REMEDY)
 
 
 @contextmanager
@@ -106,7 +114,7 @@ def record_run(folder: Path, segments: int = 3, rows: int = 10) -> Path:
 
 
 def record_windows(recorder: Recorder, windows: int = 3, steps: int = 5, events: int = 40) -> None:
-    """A record with something under every name that a run has, its values random bits."""
+    """A record with something in every table that a run has, its values random."""
     rng = np.random.default_rng(0)
     rows = windows * steps
     recorder.annotate("", {**ROOT, "mode": "asynchronous", "model": "# of many lines\n" * 30})
@@ -124,12 +132,11 @@ def record_windows(recorder: Recorder, windows: int = 3, steps: int = 5, events:
     for team in ("actor", "critic"):
         for values in ("sampled", "relaxed"):
             recorder.append(f"windows/steps/{team}_{values}", rng.normal(size=(rows, 3)))
-        for when in ("before", "after"):
-            recorder.append(f"windows/{team}/{when}/W1", rng.normal(size=(windows, 3, 2)))
-            recorder.append(f"windows/{team}/{when}/adam_count", rng.integers(9, size=windows))
-        for which in ("initial", "final"):
-            recorder.put(f"teams/{team}/weights/{which}/W1", rng.normal(size=(3, 2)))
-        recorder.put(f"teams/{team}/units/layer", np.array([1, 1, 2], "i2"))
+    for when in ("before", "after"):
+        recorder.append(f"windows/actor/{when}/W1", rng.normal(size=(windows, 3, 2)))
+        recorder.append(f"windows/actor/{when}/adam_count", rng.integers(9, size=windows))
+    recorder.put("teams/actor/weights/initial/W1", rng.normal(size=(3, 2)))
+    recorder.put("teams/actor/units/layer", np.array([1, 1, 2], "i2"))
     n = rows * events
     recorder.append("windows/events/time", np.cumsum(rng.integers(1000, size=n)))
     recorder.append("windows/events/team", rng.integers(2, size=n).astype("u1"))

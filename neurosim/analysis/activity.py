@@ -165,7 +165,7 @@ def _changes(window: Window, team: str) -> Iterator[Change]:
         names = ("kind", "unit", "time", "value", "step")
         kind, unit, time, value, step = _columns(window, team, rows, names, bounds)
         update = (kind == SAMPLE) | (kind == VALUE_TICK) | (kind == TRACE)
-        order = np.lexsort((np.flatnonzero(update), step[update], unit[update]))
+        order = np.lexsort((step[update], unit[update]))  # stable: rows stay in order
         kind, unit, time, value = (c[update][order] for c in (kind, unit, time, value))
         held = np.flatnonzero(kind != TRACE)  # a trace ends each step of each unit
         yield Change(unit[held], value[held], time[held], time[held + 1])

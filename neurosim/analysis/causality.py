@@ -66,13 +66,15 @@ def tick_row(
         & (events["unit"][start:stop] == unit)
         & (events["kind"][start:stop] == CODES[kind])
     )
+    if not rows.size:
+        raise InputError(
+            f"unit = {unit}: that unit of the {team} never ticks in step {step} of window "
+            f"{window.number}; give another unit or step."
+        )
     if not -rows.size <= number < rows.size:
         raise InputError(
             f"tick = {number}: unit {unit} of the {team} ticks {rows.size} times in step {step} of "
             f"window {window.number}; give 0 to {rows.size - 1}, or another unit."
-            if rows.size
-            else f"unit = {unit}: that unit of the {team} never ticks in step {step} of window "
-            f"{window.number}; give another unit or step."
         )
     return int(rows[number])
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim.analysis.traffic import PACKETS
 from neurosim.errors import InputError
 from neurosim.memory import Floats
 from neurosim.record.reader import Run
@@ -25,7 +24,7 @@ class Operations(NamedTuple):
 
     multiply_adds: tuple[float, float, float]  # made: forward and feedback products, learning
     dense: float  # synaptic operations: every value or error sent, at every receiver
-    effective_macs: float  # of them, arrived, with neither the payload nor the weight zero
+    effective_macs: float  # of them, of packets in time, with no payload or weight of zero
     effective_acs: float  # the same of binary payloads: one-hot observations
     activation_sparsity: float  # fraction of the hidden units' updates that send nothing
     connection_sparsity: float  # fraction of weights that are zero
@@ -37,8 +36,8 @@ def operations(run: Run, team: str) -> Operations:
 
     NeuroBench's definitions, for units whose payloads are real numbers.  *Dense*: a packet is one
     operation at each of its receivers, whatever it carries, and so is each component of the
-    observation at each unit of layer 1.  *Effective*: those of them that a packet reached (neither
-    lost nor discarded), with a payload and a weight that are not zero; accumulates (ACs) where the
+    observation at each unit of layer 1.  *Effective*: those of them that a packet reached
+    within the window, with a payload and a weight that are not zero; accumulates (ACs) where the
     payload is 0 or 1, else multiply-accumulates (MACs).  A value or an error that is sent is not
     zero, but for the errors of a silent unit, which count as if they were not.  *Activation
     sparsity*: updates of hidden units that `send_on_delta` keeps to themselves, among all.
@@ -65,8 +64,7 @@ def operations(run: Run, team: str) -> Operations:
     timing = timing_of(spec, team)
     if run.attrs["mode"] == "asynchronous":
         totals = run[f"teams/{team}/totals"]
-        sent, delivered, _, _, in_flight = (totals[name][...] / steps for name in PACKETS)
-        arrived = delivered + in_flight
+        sent, arrived = (totals[name][...] / steps for name in ("sent", "delivered"))
         made = totals["multiply_adds"][...] / steps
         reached = np.array([[each.shape[0] for each in w[1:]], hidden])  # receivers of a packet
         per_synapse = timing.synapse_delay > 0 or timing.loss_per == "synapse"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.memory import Floats, Integers
+from neurosim.memory import Integers
 from neurosim.record.reader import Run, Window
 from neurosim.spec import parse, timing_of
 
@@ -14,7 +14,6 @@ class Units(NamedTuple):
     """The units of a team, hidden layers and output in order."""
 
     layer: Integers  # (units,) from 1
-    var: Floats  # (units,) variances
     window: float  # length of the relaxation window, mean tick periods; N of a synchronous team
 
 
@@ -24,7 +23,7 @@ def units_of(run: Run, team: str) -> Units:
     spec = parse(run.model, str(run.path)).spec
     window = timing_of(spec, team).window
     periods = float(getattr(spec, team).N if window is None else window)
-    return Units(group["layer"][...].astype(np.int64), group["var"][...], periods)
+    return Units(group["layer"][...].astype(np.int64), periods)
 
 
 def window_of(run: Run, number: int) -> Window:

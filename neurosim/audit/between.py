@@ -3,7 +3,7 @@
 import numpy as np
 
 from neurosim.audit.case import Case
-from neurosim.audit.inbox import TeamLog, exists, traffic_of
+from neurosim.audit.inbox import TeamLog, exists, wires_of
 from neurosim.audit.report import Place, Report
 from neurosim.audit.window import Recorded
 from neurosim.kernels.agent import bounded
@@ -62,20 +62,20 @@ def check_wires(case: Case) -> None:
     """Every packet has arrived as it was sent, when and where its wire delivers it, or was lost."""
     log, team, wiring = case.log, case.team.memory, case.team.wiring
     team.count[PASSES] = case.window.before[case.name]["passes"]
-    traffic = traffic_of(log, team, wiring)
-    carry(team, wiring, case.shared.key, traffic)
+    wires = wires_of(log, team, wiring)
+    carry(team, wiring, case.shared.key, wires)
     about = (log.kind >= DELIVER) & (log.kind < SAMPLE)
-    for k in np.flatnonzero(about & (traffic.known == 0)):
+    for k in np.flatnonzero(about & (wires.known == 0)):
         case.complain_of(log, k, "unexpected", None, float(log.value[k]))
-    known = about & (traffic.known == 1)
+    known = about & (wires.known == 1)
     rows = log.only(known)
     place = case.place_of(rows)
     for what in ("kind", "unit", "source", "time", "value"):
-        expected, found = getattr(traffic, f"right_{what}")[known], getattr(rows, what)
+        expected, found = getattr(wires, f"right_{what}")[known], getattr(rows, what)
         case.report.compare(place, what, expected, found)
-    for k in np.flatnonzero(traffic.lacking):
-        fates = int(traffic.fates[k])
-        case.complain_of(log, k, "arrivals", fates + int(traffic.lacking[k]), fates)
+    for k in np.flatnonzero(wires.lacking):
+        fates = int(wires.fates[k])
+        case.complain_of(log, k, "arrivals", fates + int(wires.lacking[k]), fates)
 
 
 def check_counters(case: Case) -> None:

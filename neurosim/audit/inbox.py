@@ -17,7 +17,7 @@ from neurosim.kernels.traffic import (
     UP,
     VALUE_ROW,
 )
-from neurosim.memory import Floats, Inbox, Integers, Team, Traffic, Wiring
+from neurosim.memory import Floats, Inbox, Integers, Team, Wires, Wiring
 from neurosim.record import Window
 
 _UPWARD, _DOWNWARD = (SAMPLE, VALUE_ROW), (ARM, ERROR_ROW)  # kinds of rows that send
@@ -110,7 +110,7 @@ def inbox_of(log: TeamLog, team: Team, layer: int, first: int, last: int) -> tup
     return inbox, rows.only(own)
 
 
-def traffic_of(log: TeamLog, team: Team, wiring: Wiring) -> Traffic:
+def wires_of(log: TeamLog, team: Team, wiring: Wiring) -> Wires:
     """The rows of a team that send packets or tell of them, for the wires."""
     # components of observations and receivers that are all of a layer have no layer of their own
     layer = wiring.layer[np.where(log.kind < SAMPLE, 0, log.unit) + team.size[0]]
@@ -120,10 +120,10 @@ def traffic_of(log: TeamLog, team: Team, wiring: Wiring) -> Traffic:
     place[log.row] = np.arange(log.row.size)
     sender = log.row - log.cause
     tells = (log.cause > 0) & (sender >= 0)
-    lengths = dict.fromkeys(Traffic._fields, log.row.size)
+    lengths = dict.fromkeys(Wires._fields, log.row.size)
     lengths |= dict.fromkeys(("sent", "wired", "newest"), 2 * team.h.size)
     lengths["taken"] = wiring.synapse_delay.size
-    room = Traffic._make(np.zeros(length, np.int64) for length in lengths.values())
+    room = Wires._make(np.zeros(length, np.int64) for length in lengths.values())
     return room._replace(
         first=log.first,
         time=log.time,

@@ -23,12 +23,12 @@ def rerecord(
         steps: Its steps: 0:20 means the twenty steps 0 to 19.
         quiet: Show no progress.
     """
-    from neurosim import experiment, progress, replay
+    from neurosim import experiment, progress, rerecording
 
     model, seed = experiment.read_run_model(run)
     label = f"{model.name} seed {seed}, replayed"
     with progress.display([label], [episode], quiet) as on_episode:
-        done = replay.rerecord(
+        done = rerecording.rerecord(
             run,
             episode,
             _bounds(steps),

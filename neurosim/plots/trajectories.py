@@ -33,6 +33,7 @@ def draw(
     handles = {}
     for axes, (label, episodes) in zip(grid.flat, runs.items(), strict=False):
         axes.set_title(label, fontsize=9)
+        axes.locator_params(axis="x", nbins=5)
         for line, component in zip((axes.axvline, axes.axhline), components, strict=True):
             if component.goal is not None:
                 handles["goal"] = line(component.goal, ls="--", lw=1, color="0.4", zorder=1)

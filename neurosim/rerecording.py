@@ -116,7 +116,7 @@ class _Comparison:
             return
         for k, (a, b) in enumerate(zip(mine, theirs, strict=False)):
             if a.tobytes() != b.tobytes():
-                self._differences.append((start + k, path, f"{a} instead of {b}"))
+                self._differences.append((start + k, path, f"{a.tolist()} instead of {b.tolist()}"))
                 return
         self._differences.append((start + len(theirs), path, "more rows than were recorded"))
 
