@@ -20,7 +20,7 @@ from neurosim.kernels.traffic import KINDS
 from neurosim.learners import AsynchronousMapProp, MapProp
 from neurosim.memory import Team
 from neurosim.network import weights
-from neurosim.spec import Spec
+from neurosim.spec import Model, Spec
 from neurosim.tasks import Environment, environment_seed
 from neurosim.timing import feedback_weights
 
@@ -92,12 +92,12 @@ def small_spec(changes: dict[str, Any] | None = None) -> Spec:
     return spec.parse(tomlkit.dumps(content), "small").spec
 
 
-def timed_spec(
+def timed_model(
     timing: dict[str, Any],
     changes: dict[str, Any] | None = None,
     critic: dict[str, Any] | None = None,
     n_out: int = 2,
-) -> Spec:
+) -> Model:
     """The small model in asynchronous mode, with one timing for both teams or another critic's.
 
     A list has any length: a layer, a projection or a unit takes the entry of its number, and after
@@ -112,7 +112,17 @@ def timed_spec(
         name: {key: fitted(key, value, sizes[name]) for key, value in own.items()}
         for name, own in (("actor", timing), ("critic", timing if critic is None else critic))
     }
-    return spec.parse(tomlkit.dumps(content), "small").spec
+    return spec.parse(tomlkit.dumps(content), "small")
+
+
+def timed_spec(
+    timing: dict[str, Any],
+    changes: dict[str, Any] | None = None,
+    critic: dict[str, Any] | None = None,
+    n_out: int = 2,
+) -> Spec:
+    """What `timed_model` says."""
+    return timed_model(timing, changes, critic, n_out).spec
 
 
 def fitted(key: str, value: Any, sizes: list[int]) -> Any:

@@ -15,6 +15,7 @@ app.command(runs.resume)
 app.command(name="list")(runs.list_models)
 app.command(runs.show)
 app.command(records.rerecord)
+app.command(records.audit)
 app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 

@@ -1,6 +1,7 @@
 """Commands on what a run has recorded."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -39,6 +40,49 @@ def rerecord(
     )
     events = f", {done.n_events} events" if done.n_events else ""
     print(f"{run / 'run.h5'} has them as window {done.window}{events}.")
+
+
+def audit(
+    run: Positional[Folder],
+    team: Literal["actor", "critic"] | None = None,
+    unit: int | None = None,
+) -> None:
+    """Rebuild each unit of an asynchronous run from its own inbox, and compare it bit for bit.
+
+    Args:
+        run: The folder of a run with windows, such as runs/async/cartpole/seed-0000.
+        team: The team to audit, if not both.
+        unit: The unit to audit, if not all, counted from the team's first hidden unit.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from neurosim import record
+    from neurosim.audit import audit as examine
+
+    with record.open_run(run) as opened:
+        report = examine(opened, team, unit)
+    console = Console()
+    console.print(
+        f"{report.units} units in {report.windows} windows of together {report.steps} steps, "
+        f"{report.values} values compared: {report.n_mismatches} mismatches."
+    )
+    given = Table("not local", "values given", box=None, header_style="bold")
+    for what, values in report.non_local.items():
+        given.add_row(what, str(values))
+    console.print(given)
+    for remark in report.remarks:
+        console.print(remark)
+    if report.passed:
+        return
+    columns = ("window", "step", "team", "unit", "kind", "what", "row", "expected", "found")
+    table = Table(*columns, box=None, header_style="bold")
+    for mismatch in report.mismatches:
+        table.add_row(*(str(each) for each in mismatch))
+    console.print(table)
+    if report.n_mismatches > len(report.mismatches):
+        console.print(f"... and {report.n_mismatches - len(report.mismatches)} more.")
+    sys.exit(1)
 
 
 def _bounds(steps: str) -> tuple[int, int]:
