@@ -172,7 +172,7 @@ class Recorder:
         self,
         store: Store,
         compression: Compression = "gzip",
-        segment_bytes: int = 32 * 2**20,
+        segment_bytes: int = 8 * 2**20,
     ) -> None:
         self._store = store
         self._compression = compression
