@@ -144,7 +144,7 @@ def test_h5dump_prints_the_header_and_the_values(file: Path) -> None:
     assert dumped(dump("-y", "-w", "0", "-d", "/windows/events/kind", file)) == [
         KINDS[code] for code in kinds
     ]
-    of_second = ("-s", "1,0,0", "-c", "1,7,4", "-d", "/windows/critic/after/W1")
+    of_second = ("-d", "/windows/critic/after/W1", "-s", "1,0,0", "-c", "1,7,4")
     values = dumped(dump("-m", "%.17g", "-y", "-w", "0", *of_second, file))
     assert [float(value) for value in values] == weights.ravel().tolist()
 
