@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +22,11 @@ from neurosim.record.log import RunLog
 from neurosim.spec import Model, parse, timing_of
 from neurosim.tasks import Environment, environment_seed
 from neurosim.timing import check_lists
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody is kept out
+    fcntl = None  # type: ignore[assignment]
 
 PROVENANCE = "provenance.json"
 MODEL = "model.toml"
@@ -79,7 +85,8 @@ def run(
     provenance = _provenance(model, seed)
     record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
-    _train(folder, model, seed, environment, on_episode)
+    with sole_writer(folder), closing(environment):
+        _train(folder, model, seed, environment, on_episode)
     return folder
 
 
@@ -101,7 +108,7 @@ def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None
     """
     spec = model.spec
     environment = check_model(model, seed)
-    agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
+    agent = make_agent(model, environment, seed)
     store = record.MemoryStore()
     with record.Recorder(store, spec.storage.compression) as recorder, closing(environment):
         log = RunLog(recorder, agent, spec.record, spec.storage)
@@ -135,10 +142,12 @@ def resume(folder: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
     """
     folder = Path(folder)
     model, seed = read_run_model(folder)
-    if is_complete(folder):
-        return folder
-    environment = Environment(model.spec.task, model.spec.actor.output)
-    _train(folder, model, seed, environment, on_episode)
+    with sole_writer(folder):
+        if is_complete(folder):
+            record.drop_segments(folder)  # where the run was killed when it had just ended
+            return folder
+        with closing(check_model(model, seed)) as environment:
+            _train(folder, model, seed, environment, on_episode)
     return folder
 
 
@@ -152,6 +161,7 @@ def read_run_model(folder: Path) -> tuple[Model, int]:
     try:
         provenance = json.loads((folder / PROVENANCE).read_bytes())
         text = (folder / MODEL).read_text("utf-8")
+        _ = provenance["created"], provenance["versions"]
         return parse(text, provenance["model"]), int(provenance["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -182,8 +192,9 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
     folder = run_folder(model, seed, out)
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
+            goes_on = f"`neurosim resume {folder}` goes on with it, "
             raise InputError(
-                f"{folder} holds a run already: `neurosim resume {folder}` goes on with it, "
+                f"{folder} holds a run already: {goes_on if (folder / PROVENANCE).exists() else ''}"
                 "--force replaces it, --out puts the new one elsewhere."
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
@@ -204,12 +215,39 @@ def check_model(model: Model, seed: int) -> Environment:
     """
     if not 0 <= seed < 2**63:
         raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
-    record.check_compression(model.spec.storage.compression)
+    record.filters(model.spec.storage.compression)
     environment = Environment(model.spec.task, model.spec.actor.output)
     if model.spec.timing is not None:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
         check_lists("actor", timing_of(model.spec, "actor"), size)
     return environment
+
+
+def make_agent(model: Model, environment: Environment, seed: int) -> MapProp:
+    """The agent of a model at the beginning of a run."""
+    learner = LEARNERS[model.mode]
+    return learner(model.spec, environment.n_observations, environment.n_actions, seed)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run's folder; a killed one keeps nobody.
+
+    Raises
+    ------
+    InputError : another process writes to it.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (folder / PROVENANCE).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"Another process is writing to {folder}. Wait until it has ended, or stop it."
+            ) from None
+        yield
 
 
 def _holds_own_files_only(folder: Path) -> bool:
@@ -219,7 +257,10 @@ def _holds_own_files_only(folder: Path) -> bool:
 
 def _make_way(folder: Path) -> None:
     try:
-        if folder.exists():
+        if (folder / PROVENANCE).exists():
+            with sole_writer(folder):
+                shutil.rmtree(folder)
+        elif folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
     except OSError as error:
@@ -231,8 +272,8 @@ def _train(
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
     spec = model.spec
-    agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
-    done, counts = restore(folder, agent)
+    agent = make_agent(model, environment, seed)
+    done, counts = restore(folder, agent, model, seed)
     closed = counts.pop("segments", 0)
     store = record.FolderStore(folder, closed)
     attrs = _root_attributes(model, json.loads((folder / PROVENANCE).read_bytes()))
@@ -243,7 +284,7 @@ def _train(
             log.flush()
             log.put_totals()
             counts = {"episode": done, **log.counts, "segments": recorder.commit()}
-            record.checkpoint.keep(folder, done, agent.state(), counts)
+            record.checkpoint.keep(folder, done, agent.state(), counts | _identity(model, seed))
 
         def seal(complete: bool) -> None:
             log.flush()
@@ -263,17 +304,18 @@ def _train(
                     done += 1
                     if on_episode and on_episode(episode):
                         stopped.append(signal.SIGINT)
-                    if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS:
                         checkpoint()
                         saved = time.monotonic()
             except RunError as error:
                 if isinstance(error.__cause__, OSError):  # nothing more can be written
                     raise _with_what_is_safe(error, folder, done) from error
-                log.abandon_window()
-                seal(complete=False)
+                try:
+                    log.abandon_window()
+                    seal(complete=False)
+                except RunError as failure:
+                    raise _with_what_is_safe(RunError(f"{error} {failure}"), folder, done) from None
                 raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
-            finally:
-                environment.close()
         complete = done == spec.task.episodes
         try:
             if complete:
@@ -317,21 +359,44 @@ def run_episode(
     return Episode(number, total, length)
 
 
-def restore(folder: Path, agent: MapProp, before: int | None = None) -> tuple[int, dict[str, int]]:
+def restore(
+    folder: Path, agent: MapProp, model: Model, seed: int, before: int | None = None
+) -> tuple[int, dict[str, int]]:
     """Bring an agent to the latest checkpoint in a run's folder, or the latest before an episode.
 
     Returns
     -------
     Episodes done and rows written then; 0 and none where there is no such checkpoint.
+
+    Raises
+    ------
+    InputError : the checkpoint is damaged, or of another model or seed; or there is none though
+        the run has come further than its first one.
     """
     files = record.checkpoint.kept(folder)
     usable = [done for done in files if before is None or done < before]
     if not usable:
+        if before is None and len(record.numbered_segments(folder)) > 1:
+            raise InputError(
+                f"{folder} has lost its checkpoints. Restore {record.checkpoint.FOLDER}/ from a "
+                "copy, or replace the run with --force."
+            )
         return 0, {}
-    arrays, attrs = record.checkpoint.load(files[max(usable)])
+    path = files[max(usable)]
+    arrays, attrs = record.checkpoint.load(path)
+    if any(attrs.pop(name, None) != value for name, value in _identity(model, seed).items()):
+        raise InputError(
+            f"{path} is of another model or seed than {folder / MODEL} and "
+            f"{folder / PROVENANCE} say. Restore these files from a copy."
+        )
     agent.restore(arrays)
     counts = {name: int(value) for name, value in attrs.items()}
     return counts.pop("episode"), counts
+
+
+def _identity(model: Model, seed: int) -> dict[str, int]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    return {"seed": seed, "model": zlib.crc32(model.text.encode())}
 
 
 def _provenance(model: Model, seed: int) -> dict[str, Any]:

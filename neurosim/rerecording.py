@@ -5,6 +5,7 @@ the run recorded; only then is the window added to the run.
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +18,12 @@ from neurosim.experiment import (
     OnEpisode,
     check_model,
     installed_versions,
+    make_agent,
     read_run_model,
     restore,
     run_episode,
+    sole_writer,
 )
-from neurosim.learners import LEARNERS
 from neurosim.record import Recorder, Run, schema
 from neurosim.record.log import RunLog
 from neurosim.spec import Record
@@ -56,13 +58,14 @@ def rerecord(
     """
     folder = Path(folder)
     model, seed = read_run_model(folder)
-    environment = check_model(model, seed)
-    agent = LEARNERS[model.mode](
-        model.spec, environment.n_observations, environment.n_actions, seed
-    )
-    with record.open_run(folder) as run:
+    with (
+        sole_writer(folder),
+        closing(check_model(model, seed)) as environment,
+        record.open_run(folder) as run,
+    ):
+        agent = make_agent(model, environment, seed)
         _check(run, folder, episode, steps)
-        done, counts = restore(folder, agent, before=episode)
+        done, counts = restore(folder, agent, model, seed, before=episode)
         counts = {
             schema.STEPS: counts.get(schema.STEPS, 0),
             schema.WINDOW_STEPS: len(run.table(schema.WINDOW_STEPS)),
@@ -76,17 +79,20 @@ def rerecord(
             window = Record(episodes=[episode], steps=steps)
             log = RunLog(comparison, agent, [window], storage, counts)
             for number in range(done + 1, episode + 1):
-                ended = run_episode(number, agent, environment, log, seed)
+                try:
+                    ended = run_episode(number, agent, environment, log, seed)
+                except RunError:  # it diverged: it has differed before
+                    log.flush()
+                    comparison.check()
+                    raise
                 log.flush()
                 comparison.check()
                 if on_episode:
                     on_episode(ended)
             recorder.commit()
-        environment.close()
         number = len(run.windows)
-        run.close()
-    remedy = "The run is as it was: make room, then record the window again."
-    record.merge(store.sources(), path, {}, storage.compression, remedy)
+        remedy = "The run is as it was: make room, then record the window again."
+        record.merge(store.sources(), path, {}, storage.compression, remedy)
     replayed = log.counts[schema.STEPS] - counts[schema.STEPS]
     events = log.counts[schema.EVENTS] - counts[schema.EVENTS]
     return Rerecorded(number, done + 1, replayed, events)
@@ -128,13 +134,15 @@ class _Comparison:
         """Raise RunError at the earliest step that differed."""
         if not self._differences:
             return
-        row, path, what = min(self._differences)
+        row, path, what = min(
+            self._differences, key=lambda each: (schema.table_of(each[1]) != schema.STEPS, *each)
+        )
         place = f"row {row} of /{path}"
         if schema.table_of(path) == schema.STEPS:
             episodes = self._run.episodes
             k = int(np.searchsorted(episodes["first_step"][...], row, side="right")) - 1
             place = f"{place} (episode {k + 1}, step {row - episodes['first_step'][k]})"
-        recorded, installed = json.loads(self._run.attrs["versions"]), installed_versions()
+        recorded, installed = json.loads(self._run.attribute("versions")), installed_versions()
         other = [
             f"{name} {installed[name]} instead of {version}"
             for name, version in recorded.items()

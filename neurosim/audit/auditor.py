@@ -35,7 +35,7 @@ def audit(run: Run, team: str | None = None, unit: int | None = None) -> Report:
     _check_run(run)
     if team is not None and team not in TEAMS:
         raise InputError(f"team = {team!r}: one of {', '.join(map(repr, TEAMS))}, or None.")
-    model = spec.parse(run.model, str(run.attrs["model_name"])).spec
+    model = spec.parse(run.model, str(run.attribute("model_name"))).spec
     learner = _learner_of(run, model)
     teams = {
         name: each for name, each in zip(TEAMS, learner.teams, strict=True) if team in (None, name)
@@ -56,9 +56,10 @@ def audit(run: Run, team: str | None = None, unit: int | None = None) -> Report:
 
 
 def _check_run(run: Run) -> None:
-    if run.attrs["mode"] != "asynchronous":
+    if run.attribute("mode") != "asynchronous":
+        mode = run.attribute("mode")
         raise InputError(
-            f"mode = {run.attrs['mode']!r}: only the units of an asynchronous run have inboxes. "
+            f"mode = {mode!r}: only the units of an asynchronous run have inboxes. "
             "`neurosim run MODEL --mode asynchronous --record ...` makes one."
         )
     if len(run.windows) == 0:

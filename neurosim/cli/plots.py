@@ -93,7 +93,7 @@ def coverage(
         fractions: dict[str, list[Any]] = {}
         for run in opened.values():
             visited = analysis.coverage(run, chosen, bounds, bins).fraction
-            fractions.setdefault(str(run.attrs["model_name"]), []).append(visited)
+            fractions.setdefault(str(run.attribute("model_name")), []).append(visited)
         coverage.save(fractions, _described(opened, chosen), bins, output)
     print(output)
 
@@ -307,7 +307,7 @@ def returns_of(folders: Sequence[Path]) -> dict[str, list[Any]]:
         with record.open_run(folder) as opened:
             if not len(opened.episodes):
                 raise InputError(f"{folder} has no finished episode, there is nothing to draw.")
-            name = str(opened.attrs["model_name"])
+            name = str(opened.attribute("model_name"))
             returns.setdefault(name, []).append(opened.episodes["return"][:])
     return returns
 
@@ -323,7 +323,7 @@ def _opened(runs: Sequence[Path]) -> Iterator[dict[str, "Run"]]:
         opened: dict[str, Run] = {}
         for folder in all_run_folders(runs):
             run = stack.enter_context(record.open_run(folder))
-            label = f"{run.attrs['model_name']} seed {run.seed}"
+            label = f"{run.attribute('model_name')} seed {run.seed}"
             opened[f"{label} ({folder})" if label in opened else label] = run
         yield opened
 

@@ -250,7 +250,7 @@ def _summarise_traffic(folders: Sequence[Path]) -> None:
     table = Table(*headings, "age", box=None, header_style="bold")
     for folder in folders:
         with record.open_run(folder) as opened:
-            if opened.attrs["mode"] != "asynchronous" or not len(opened.steps):
+            if opened.attribute("mode") != "asynchronous" or not len(opened.steps):
                 continue
             for team in TEAMS:
                 total = traffic.totals(opened, team)
