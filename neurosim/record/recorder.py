@@ -9,7 +9,6 @@ same, and once more at the beginning of the next segment, so that every segment 
 chunk: sealing then copies chunks as they are.
 """
 
-import contextlib
 import io
 from collections import deque
 from collections.abc import Callable
@@ -262,12 +261,15 @@ class Recorder:
         _check_type(path, like.dtype)
         rows = _Rows(path, like)
         layout = (like.dtype, like.shape[1:])
-        with self._before, contextlib.suppress(KeyError):
-            column = self._before.column(path)
-            layout = (column.dtype, column.shape[1:])
-            if layout == (like.dtype, like.shape[1:]):
-                rows.go_on_from(column)
-        self.annotate(path, schema.attributes(path))
+        with self._before:
+            try:
+                column = self._before.column(path)
+            except KeyError:
+                self.annotate(path, schema.attributes(path))
+            else:
+                layout = (column.dtype, column.shape[1:])
+                if layout == (like.dtype, like.shape[1:]):
+                    rows.go_on_from(column)
         self._rows[path], self._layouts[path] = rows, layout
         return rows
 
