@@ -126,6 +126,7 @@ def record_windows(recorder: Recorder, windows: int = 3, steps: int = 5, events:
     recorder.append("windows/n_steps", np.full(windows, steps, "i4"))
     recorder.append("windows/episode", np.arange(1, windows + 1, dtype="i4"))
     recorder.append("windows/first_row", np.arange(windows) * steps)
+    recorder.append("windows/n_events", np.full(windows, steps * events))
     recorder.append("windows/complete", np.arange(windows) < windows - 1)
     recorder.append("windows/steps/step", np.arange(rows))
     recorder.append("windows/steps/first_event", np.arange(rows) * events)

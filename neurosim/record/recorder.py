@@ -198,8 +198,8 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+    def __exit__(self, kind: object, *exception: object) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
 
     def append(self, path: str, rows: npt.ArrayLike) -> None:
         """Add rows to a growing dataset such as ``steps/reward``; they are copied.
