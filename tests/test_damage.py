@@ -167,7 +167,7 @@ def test_a_segment_that_begins_too_late_is_an_input_error(tmp_path: Path) -> Non
     for number in (2, 3):
         file = tmp_path / f"segments/{number:06d}.h5"
         file.rename(tmp_path / f"segments/{number - 1:06d}.h5")
-    match = r"000001\.h5 begins with row 32 of /steps/\w+, .* end with row 16: one is missing"
+    match = r"000001\.h5 holds the rows 32 to 48 of /steps/\w+, .* end with row 16: one is missing"
     with open_run(tmp_path) as run, pytest.raises(InputError, match=match):
         _ = run.steps
     with pytest.raises(InputError, match=match):
@@ -175,12 +175,12 @@ def test_a_segment_that_begins_too_late_is_an_input_error(tmp_path: Path) -> Non
 
 
 def test_segments_that_disagree_are_an_input_error(tmp_path: Path) -> None:
-    record_run(tmp_path)
-    other = record_run(tmp_path / "other", segments=1)
-    with h5py.File(other / "segments/000000.h5", "r+") as file:
+    record_run(tmp_path, segments=4)
+    with h5py.File(tmp_path / "segments/000003.h5", "r+") as file:
+        first = file["steps/observation"].attrs["first_row"]
         del file["steps/observation"]
-        file.create_dataset("steps/observation", data=np.zeros((1, 5)), maxshape=(None, 5))
-    (other / "segments/000000.h5").rename(tmp_path / "segments/000003.h5")
+        file.create_dataset("steps/observation", data=np.zeros((40, 5)), maxshape=(None, 5))
+        file["steps/observation"].attrs["first_row"] = first
     match = r"000003\.h5 holds /steps/observation in another layout"
     with open_run(tmp_path) as opened:
         for _ in range(2):

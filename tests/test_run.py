@@ -587,7 +587,10 @@ def test_a_run_file_holds_what_the_schema_says_and_nothing_else(
         assert counts <= {None, (np.dtype("i8"), (len(windows),))}
         assert found == expected_datasets(sizes)
 
-        attrs = dict(file.attrs)
+        attrs = {
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in file.attrs.items()
+        }
         assert attrs["format"] == "neurosim-run"
         assert attrs["format_version"] == 2
         assert attrs["model"] == model.text == (undisturbed(case) / "model.toml").read_text()

@@ -110,7 +110,7 @@ def test_plain_h5py_names_kinds_dimensions_and_units(file: Path) -> None:
                 assert tuple(found) == dimensions, (group, name)
         kind = h5py.check_enum_dtype(plain["windows/events/kind"].dtype)
         assert sorted(kind, key=kind.__getitem__) == list(KINDS)
-        assert plain["episodes/length"].attrs["units"] == "steps"
+        assert plain["episodes/length"].attrs["units"].decode() == "steps"
 
 
 def test_a_run_opens_while_other_tools_have_its_file_open(file: Path) -> None:
