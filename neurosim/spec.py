@@ -1,8 +1,9 @@
 """Model files: TOML text to validated, frozen structs.
 
 A model file is complete and flat; every key stands in it under the paper's symbol.  A section
-[timing], whose keys have defaults, makes a model asynchronous.  Whatever is wrong in a model is
-reported at once, with the path of the key, the value and the remedy.
+[timing], whose keys have defaults, makes a model asynchronous; a section [batch] makes it one of
+Algorithm 1.  Whatever is wrong in a model is reported at once, with the path of the key, the value
+and the remedy.
 """
 
 import difflib
@@ -32,6 +33,10 @@ Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
 Mode = Literal["synchronous", "asynchronous"]
 TEAMS = ("actor", "critic")
+OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
+    *("critic", "learning", "timing", "record"),
+    *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
+)
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
 
@@ -165,17 +170,74 @@ class Spec(_Section, frozen=True):
     record: list[Record] = []
 
 
+class MonteCarloTask(_Section, frozen=True):
+    """What is learned by Algorithm 1: an environment of one-step episodes."""
+
+    id: str  # a registered Gymnasium environment, see tasks.OneStep
+    options: dict[str, Any] = {}  # keyword arguments of gymnasium.make
+    one_hot = False
+    action_map = None
+
+
+class Batch(_Section, frozen=True):
+    """How many samples are learned from, and from what."""
+
+    size: Annotated[int, Meta(ge=1, le=2**20)]  # samples whose gradients one Adam step averages
+    samples: Count  # of a run; a last batch that would not be full is left out
+    signal: Literal["reward", "answer"]  # G, or the task's answer A* (Appendix C)
+
+    @property
+    def count(self) -> int:
+        """Batches of a run."""
+        return self.samples // self.size
+
+
+class MonteCarloActor(_Section, frozen=True, kw_only=True):
+    """The team of Algorithm 1.  Lists go layer by layer, from the first hidden one up."""
+
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"
+    units: list[Count]  # hidden layers
+    activation: list[Activation]  # hidden layers
+    output: Literal["softmax", "gaussian"]
+    alpha: list[NotNegative]  # every layer
+    T: Positive | None = None  # temperature of a softmax output
+    var: list[Positive] | None = None  # hidden layers, then the output if it is Gaussian
+    N: Index | None = None  # relaxation steps
+    step_size: Positive | None = None  # c: alpha_h = c * var
+    gate_floor: NotNegative | None = None  # smallest |A - mu| in the gate, in standard deviations
+    explore: Fraction | None = None  # probability that a hidden unit explores at a sample
+
+
+class MonteCarloSpec(_Section, frozen=True):
+    """A whole model file of Algorithm 1."""
+
+    description: str
+    task: MonteCarloTask
+    batch: Batch
+    actor: MonteCarloActor
+    adam: Adam
+    timing = None
+
+
 class Model(NamedTuple):
     """A model file that has been read and found valid."""
 
     name: str
     text: str  # TOML, overrides included
-    spec: Spec
+    spec: Spec | MonteCarloSpec
 
     @property
-    def mode(self) -> Mode:
-        """Asynchronous, if the model has a section [timing]."""
+    def mode(self) -> Literal[Mode, "monte_carlo"]:
+        """Asynchronous, if the model has a section [timing]; Monte-Carlo, if it has [batch]."""
+        if isinstance(self.spec, MonteCarloSpec):
+            return "monte_carlo"
         return "synchronous" if self.spec.timing is None else "asynchronous"
+
+    @property
+    def length(self) -> int:
+        """Episodes of a run; batches, where it is one of Algorithm 1."""
+        spec = self.spec
+        return spec.batch.count if isinstance(spec, MonteCarloSpec) else spec.task.episodes
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {self.spec.description}>"
@@ -217,7 +279,10 @@ def parse(
     for key, value in overrides.items():
         _override(document, name, key, value)
     text = tomlkit.dumps(document)
-    spec = _converted(tomllib.loads(text), Spec, name)
+    content = tomllib.loads(text)
+    if "batch" in content:
+        return Model(name, text, _monte_carlo(content, name))
+    spec = _converted(content, Spec, name)
     if spec.timing is not None:
         for team in TEAMS:
             _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
@@ -226,7 +291,7 @@ def parse(
     return Model(name, text, spec)
 
 
-def timing_of(spec: Spec, team: str) -> Timing:
+def timing_of(spec: Spec | MonteCarloSpec, team: str) -> Timing:
     """The timing of one team, "actor" or "critic"; the lock-step limit if the model has none."""
     return msgspec.convert(_merged(spec.timing or Timing(), team), Timing)
 
@@ -296,6 +361,71 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
     table[last] = value
     if hasattr(table[last], "comment") and not isinstance(table, InlineTable):
         table[last].comment("set for this run")
+
+
+def _monte_carlo(content: dict[str, Any], name: str) -> MonteCarloSpec:
+    """A model of Algorithm 1 from its tables."""
+    for path in OF_ALGORITHM_2:
+        section, _, key = path.partition(".")
+        value = content.get(section)
+        if key:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            raise InputError(
+                f"{name}: {path} = {value!r}: belongs to Algorithm 2, and a model with [batch] is "
+                "one of Algorithm 1, of one team and episodes of one step; remove it, or [batch]."
+            )
+    spec = _converted(content, MonteCarloSpec, name)
+    for path, problem in (*_keys_of_rule(spec), *_monte_carlo_inconsistencies(spec)):
+        raise InputError(f"{name}: {path}: {problem}")
+    return spec
+
+
+def _keys_of_rule(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
+    """Keys of the actor that are missing, or that its rule, output or signal has no use for."""
+    actor, rule = spec.actor, f"rule = {spec.actor.rule!r}"
+    relaxes, taught = actor.rule == "map_prop", spec.batch.signal == "answer"
+    uses = [  # key, whether it is used, because of what
+        ("T", actor.output == "softmax", f"output = {actor.output!r}"),
+        ("var", actor.rule != "backprop", rule),
+        ("N", relaxes, rule),
+        ("step_size", relaxes, rule),
+        ("gate_floor", relaxes and taught, f"{rule} and batch.signal = {spec.batch.signal!r}"),
+        ("explore", actor.rule == "thomas", rule),
+    ]
+    for key, used, reason in uses:
+        value = getattr(actor, key)
+        if used and value is None:
+            yield f"actor.{key}", f"missing; {reason} needs it, and a model file is complete."
+        if not used and value is not None:
+            yield f"actor.{key}", f"{value!r} has no meaning with {reason}; remove it."
+
+
+def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
+    """What single values cannot show: (path, problem) of each."""
+    actor, batch, hidden = spec.actor, spec.batch, len(spec.actor.units)
+    gaussian = actor.output == "gaussian"
+    lengths = {
+        "activation": (hidden, "one for each hidden layer"),
+        "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
+        "var": (hidden + gaussian, "one for each hidden layer" + " and the output" * gaussian),
+    }
+    for key, (length, meaning) in lengths.items():
+        value = getattr(actor, key)
+        if value is not None and len(value) != length:
+            yield f"actor.{key}", f"{value} has {len(value)} entries; needs {length}, {meaning}."
+    if batch.samples < batch.size:
+        yield "batch.samples", f"{batch.samples} is less than one batch of {batch.size}; raise it."
+    if batch.signal == "answer" and not gaussian:
+        yield "batch.signal", "'answer' needs a gaussian output; set it to \"reward\"."
+    if batch.signal == "answer" and actor.rule not in ("map_prop", "backprop"):
+        yield "batch.signal", f"'answer' is not for rule = {actor.rule!r}; set it to \"reward\"."
+    if batch.signal == "reward" and actor.rule == "backprop" and gaussian:
+        yield (
+            "batch.signal",
+            "'reward' needs an output that is sampled, and by backprop a gaussian one is not; "
+            'set it to "answer".',
+        )
 
 
 def _merged(timing: Timing, team: str) -> dict[str, Any]:

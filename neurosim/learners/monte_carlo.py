@@ -1,0 +1,136 @@
+"""Algorithm 1: one team that learns from batches of one-step episodes, by any of four rules."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.errors import RunError
+from neurosim.kernels import monte_carlo as kernels
+from neurosim.kernels import rng
+from neurosim.kernels.team import PASSES, UPDATES
+from neurosim.learners.map_prop import named_layers
+from neurosim.memory import Block, Floats
+from neurosim.network import build_team, layer_of, orient, read_team
+from neurosim.spec import Actor, Critic, Learning, MonteCarloSpec
+from neurosim.tasks import Environment
+
+_STATE = ("w", "m", "v", "count")
+
+# Of the settings of Algorithm 2 those that have no effect where an episode is one step; the trace
+# decays by gamma * lambda = 1, so that it adds up the gradients of a batch.
+_LEARNING = Learning(
+    gamma=1.0,
+    reward_bound=np.inf,
+    anneal_steps=np.inf,
+    truncation="zero",
+    update_at_reset=False,
+    terminal_iteration=False,
+    stale_first_mean=False,
+)
+
+
+class MonteCarlo:
+    """A team that acts on a batch of inputs, then learns from all of it with one Adam step.
+
+    Parameters
+    ----------
+    spec : the model.
+    environment : where its samples come from.
+    seed : seed of the run.
+
+    Attributes
+    ----------
+    actor : the memory of the team; its values are those of the last sample.
+    """
+
+    def __init__(self, spec: MonteCarloSpec, environment: Environment, seed: int) -> None:
+        self._samples = environment.samples
+        self._n_in, self._n_out = environment.n_observations, environment.n_actions
+        self._discrete = environment.discrete
+        self._size = spec.batch.size
+        self._answers = spec.batch.signal == "answer"
+        self._explore = 1.0 if spec.actor.explore is None else spec.actor.explore
+        local = kernels.ANSWER if self._answers else kernels.REWARD
+        self._rule = kernels.BACKPROP if spec.actor.rule == "backprop" else local
+        self._block = _build(spec, self._n_in, self._n_out, seed)
+        self.actor = read_team(self._block)
+        self._key = rng.mixed_key(seed)
+        self._values = np.zeros((self._size, self.actor.h.size))
+
+    @property
+    def batches(self) -> int:
+        """Batches learned from so far."""
+        return int(self.actor.count[UPDATES])
+
+    @property
+    def samples(self) -> int:
+        """Samples drawn so far; the next one has this number."""
+        return int(self.actor.count[PASSES])
+
+    def step(self) -> float:
+        """Act on the next batch and learn from it; returns the mean of its rewards."""
+        inputs, answers = self._samples.draw(self._key, self.samples, self._size)
+        self._values[:, : self._n_in] = inputs
+        values = self._values.reshape(-1)
+        kernels.act_batch(*self._block, self._key, values, self._explore)
+        outputs = self._values[:, -self._n_out :]
+        actions = outputs.argmax(axis=1) if self._discrete else outputs[:, 0]
+        rewards = self._samples.rewards(actions, answers)
+        signal = np.asarray(answers if self._answers else rewards, float)
+        self._check(kernels.learn_batch(*self._block, values, signal, self._rule))
+        return float(rewards.mean())
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """All that learning has changed, by name: what a checkpoint holds."""
+        return {f"actor/{key}": getattr(self.actor, key) for key in _STATE}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over what `state` returned."""
+        for key, array in self.state().items():
+            array[...] = state[key]
+        orient(self.actor)
+
+    def weights(self) -> dict[str, Floats]:
+        """Views of the weights and biases: W1, b1, W2, b2 and so on."""
+        return named_layers(self.actor, self.actor.w, "")
+
+    def _check(self, bad: tuple[int, int]) -> None:
+        """Stop where a unit has diverged, or a gradient has been too large for Adam."""
+        remedy = "A smaller actor.alpha or actor.step_size, or a larger actor.var, helps."
+        sample, unit = bad
+        if sample >= 0:
+            layer, index = layer_of(self.actor, unit)
+            place = self.actor.unit[layer] + index
+            raise RunError(
+                f"diverged in batch {self.batches + 1}, sample {sample}: in layer {layer}, unit "
+                f"{index}, the value is {self.actor.h[place]:.6g} where its mean is "
+                f"{self.actor.mu[place]:.6g}. {remedy}"
+            )
+        if not np.isfinite(self.actor.v).all():
+            raise RunError(
+                f"diverged in batch {self.batches}: the gradient of a weight is not finite when "
+                f"squared. {remedy}"
+            )
+
+
+def _build(spec: MonteCarloSpec, n_in: int, n_out: int, seed: int) -> Block:
+    """The memory of a model's team; by backprop its units have variance 0, h = mu."""
+    actor, layers = spec.actor, len(spec.actor.units) + 1
+    softmax = actor.output == "softmax"
+    shared = {
+        "units": actor.units,
+        "activation": actor.activation,
+        "var": [0.0] * (layers - softmax) if actor.var is None else actor.var,
+        "alpha": actor.alpha,
+        "anneal_to": [1.0] * layers,
+        "lambda_": 1.0,
+        "N": actor.N or 0,
+        "step_size": actor.step_size or 1.0,
+    }
+    team: Actor | Critic
+    if actor.gate_floor is not None:
+        team = Critic(**shared, gate_floor=actor.gate_floor)
+    else:
+        team = Actor(**shared, output=actor.output, T=actor.T)
+    return build_team("actor", team, _LEARNING, spec.adam, n_in, n_out, seed)
