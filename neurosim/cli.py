@@ -38,7 +38,7 @@ def run(
         model: A name from `neurosim list`, or the path of a model file ending in .toml.
         seed: Seed of the run.
         seeds: Several runs: 0:10 means the ten seeds 0 to 9.
-        episodes: Shorthand for --set task.episodes=...
+        episodes: Shorthand for --set task.episodes=...; of batches: --set batch.samples=...
         mode: Run in this mode: asynchronous, by [timing] or its defaults; synchronous, Algorithm 2.
         out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
         set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
@@ -63,7 +63,7 @@ def run(
         for each in chosen
     ]
     labels = [f"{loaded.name} seed {each}" for each in chosen]
-    totals = [loaded.spec.task.episodes] * len(jobs)
+    totals = [loaded.length] * len(jobs)
     _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name, loaded.mode)
 
 
@@ -82,8 +82,8 @@ def resume(run: Positional[Folder], quiet: bool = False) -> None:
         print(f"{run} is complete already.")
         return
     job = partial(experiment.resume, run)
-    total = model.spec.task.episodes
-    _carry_out([job], [f"{model.name} seed {seed}"], [total], 1, quiet, run, model.mode)
+    label = f"{model.name} seed {seed}"
+    _carry_out([job], [label], [model.length], 1, quiet, run, model.mode)
 
 
 @app.command(name="list")
@@ -103,12 +103,13 @@ def list_models(runs: Folder = Path("runs")) -> None:
         models.add_row(name, spec.load(name).spec.description)
     Console().print(models)
     if runs.is_dir() and any(runs.rglob("provenance.json")):
-        table = Table("run", "episodes", "state", box=None, header_style="bold")
+        table = Table("run", "episodes or batches", "state", box=None, header_style="bold")
         for folder in _run_folders(runs):
             try:
                 with record.open_run(folder) as opened:
                     state = "complete" if opened.complete else "can be resumed"
-                    table.add_row(str(folder), str(len(opened.episodes)), state)
+                    done = max(len(opened.episodes), len(opened.batches))
+                    table.add_row(str(folder), str(done), state)
             except InputError as error:
                 table.add_row(str(folder), "", str(error))
         Console().print()
@@ -150,7 +151,7 @@ def plot(
     folders = [folder for each in runs for folder in _run_folders(each)]
     if not folders:
         raise InputError("Name at least one run: neurosim plot learning-curve RUN -o FILE.")
-    learning_curve.save(_returns(folders), output)
+    learning_curve.save(*_curves(folders), output)
     print(output)
 
 
@@ -227,7 +228,7 @@ def _carry_out(
     workers: int,
     quiet: bool,
     folder: Path,
-    mode: Literal["synchronous", "asynchronous"],
+    mode: Literal["synchronous", "asynchronous", "monte_carlo"],
 ) -> None:
     """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
     from neurosim import progress, sweep
@@ -242,7 +243,7 @@ def _carry_out(
         outcome = sweep.run_all(jobs, workers, on_episode, mode)
     if outcome.folders:
         figure = folder / "learning-curve.png"
-        learning_curve.save(_returns(outcome.folders), figure)
+        learning_curve.save(*_curves(outcome.folders), figure)
         _summarise(outcome.folders)
         print(f"learning curve: {figure}")
     for message in dict.fromkeys(str(error) for error in outcome.errors):
@@ -263,17 +264,29 @@ def _run_folders(path: Path) -> list[Path]:
     return folders
 
 
-def _returns(folders: Sequence[Path]) -> dict[str, list[Any]]:
+def _curves(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None]:
+    """Returns of each model's runs, None; or rewards of their batches and the size of a batch."""
     from neurosim import record
 
-    returns: dict[str, list[Any]] = {}
+    curves: dict[str, list[Any]] = {}
+    sizes: set[int | None] = set()
     for folder in folders:
         with record.open_run(folder) as opened:
-            if not len(opened.episodes):
+            if len(opened.batches):
+                values = opened.batches["reward"][:]
+                sizes.add(int(opened.batches["samples"][0]))
+            elif len(opened.episodes):
+                values = opened.episodes["return"][:]
+                sizes.add(None)
+            else:
                 raise InputError(f"{folder} has no finished episode, there is nothing to draw.")
-            name = str(opened.attrs["model_name"])
-            returns.setdefault(name, []).append(opened.episodes["return"][:])
-    return returns
+            curves.setdefault(str(opened.attrs["model_name"]), []).append(values)
+    if len(sizes) > 1:
+        raise InputError(
+            "These runs do not fit one figure: they are of episodes and of batches, or of batches "
+            "of different size. Draw them apart."
+        )
+    return curves, sizes.pop()
 
 
 def _summarise(folders: Sequence[Path]) -> None:
@@ -285,28 +298,37 @@ def _summarise(folders: Sequence[Path]) -> None:
     from neurosim import record
     from neurosim.analysis.returns import summarise
 
+    with record.open_run(folders[0]) as opened:
+        by_batches = opened.attrs["mode"] == "monte_carlo"
     columns = ("run", "episodes", "steps", "mean return", "last 100", "best", "")
+    if by_batches:
+        columns = ("run", "batches", "samples", "mean reward", "last 100", "best", "")
+    digits = 4 if by_batches else 2
     table = Table(*columns, box=None, header_style="bold")
     table.columns[0].overflow = "fold"
     means = []
     for folder in folders:
         with record.open_run(folder) as opened:
-            if not len(opened.episodes):
+            if not max(len(opened.episodes), len(opened.batches)):
                 table.add_row(str(folder), "0", "", "", "", "", "incomplete")
                 continue
-            summary = summarise(opened.episodes["return"][:], opened.episodes["length"][:])
+            if by_batches:
+                lengths = np.diff(opened.batches["samples"][:], prepend=0)
+                summary = summarise(opened.batches["reward"][:], lengths)
+            else:
+                summary = summarise(opened.episodes["return"][:], opened.episodes["length"][:])
             numbers = (summary.mean, summary.last, summary.best)
             state = "" if opened.complete else "incomplete"
             table.add_row(
                 str(folder),
                 str(summary.episodes),
                 str(summary.steps),
-                *(f"{number:.2f}" for number in numbers),
+                *(f"{number:.{digits}f}" for number in numbers),
                 state,
             )
             means.append(summary.mean)
     if len(means) > 1:
-        spread = f"{np.mean(means):.2f} ± {np.std(means):.2f}"
+        spread = f"{np.mean(means):.{digits}f} ± {np.std(means):.{digits}f}"
         table.add_row(f"mean ± std of {len(means)} runs", "", "", spread, "", "", "")
     Console().print(table)
     _summarise_traffic(folders)

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim import record
+from neurosim import batches, record
 from neurosim.errors import InputError, Interrupted, RunError
-from neurosim.learners import LEARNERS, MapProp
+from neurosim.learners import LEARNERS, MapProp, MonteCarlo
 from neurosim.record.log import RunLog
-from neurosim.spec import Model, parse, timing_of
+from neurosim.spec import Model, MonteCarloSpec, parse, timing_of
 from neurosim.tasks import Environment, environment_seed
 from neurosim.timing import check_lists
 
@@ -37,11 +37,11 @@ PACKAGES = ("neurosim", "numba", "numpy", "gymnasium", "h5py")
 
 
 class Episode(NamedTuple):
-    """An episode that has ended."""
+    """An episode that has ended, or a batch of Algorithm 1."""
 
     number: int  # from 1
-    total: float  # return, the plain sum of its rewards
-    length: int  # steps
+    total: float  # return, the plain sum of its rewards; of a batch their mean
+    length: int  # steps, or samples
 
 
 OnEpisode = Callable[[Episode], bool | None]  # True: stop the run, it can be resumed
@@ -184,12 +184,14 @@ def _train(
     folder: Path, model: Model, seed: int, environment: Environment, on_episode: OnEpisode | None
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
-    spec = model.spec
+    spec, attrs = model.spec, _root_attributes(folder, model, seed)
+    if isinstance(spec, MonteCarloSpec):
+        _train_batches(folder, spec, seed, environment, on_episode, attrs)
+        return
     agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
     done, counts = _restore(folder, agent)
     writer = record.SegmentWriter(folder, closed=counts["segments"])
     log = RunLog(writer, agent, spec.record, counts["steps"], counts["windows"])
-    attrs = _root_attributes(folder, model, seed)
 
     def checkpoint() -> None:
         log.flush()
@@ -241,6 +243,29 @@ def _train(
             f"`neurosim resume {folder}` goes on."
         )
     record.drop_segments(folder)
+
+
+def _train_batches(
+    folder: Path,
+    spec: MonteCarloSpec,
+    seed: int,
+    environment: Environment,
+    on_episode: OnEpisode | None,
+    attrs: dict[str, str | int | bool],
+) -> None:
+    """The same for a run of Algorithm 1, whose episodes go by batches."""
+    learner = MonteCarlo(spec, environment, seed)
+    with stop_on_interrupt() as stopped:
+
+        def on_batch(number: int, reward: float) -> bool:
+            batch = Episode(number, reward, spec.batch.size)
+            return bool(on_episode and on_episode(batch)) or bool(stopped)
+
+        path, total = folder / CHECKPOINT, spec.batch.count
+        try:
+            batches.train(path, learner, total, attrs, CHECKPOINT_SECONDS, on_batch)
+        finally:
+            environment.close()
 
 
 def _run_episode(

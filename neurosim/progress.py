@@ -20,14 +20,14 @@ def display(
 
     Parameters
     ----------
-    labels, totals : name and number of episodes of each run.
+    labels, totals : name and number of episodes, or batches, of each run.
     quiet : show nothing.
     """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("return {task.fields[running]:.1f}"),
+        TextColumn("return {task.fields[running]:.4g}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     recent: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))

@@ -31,7 +31,8 @@ Limit = Annotated[float, Meta(gt=0)]  # inf: no limit
 Duration = Annotated[float, Meta(ge=0, le=1e6)]  # periods; a run of them fits 64 bits
 Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a unit of time
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
-Mode = Literal["synchronous", "asynchronous"]
+Mode = Literal["synchronous", "asynchronous"]  # of Algorithm 2
+RunMode = Literal[Mode, "monte_carlo"]
 TEAMS = ("actor", "critic")
 OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
     *("critic", "learning", "timing", "record"),
@@ -227,7 +228,7 @@ class Model(NamedTuple):
     spec: Spec | MonteCarloSpec
 
     @property
-    def mode(self) -> Literal[Mode, "monte_carlo"]:
+    def mode(self) -> RunMode:
         """Asynchronous, if the model has a section [timing]; Monte-Carlo, if it has [batch]."""
         if isinstance(self.spec, MonteCarloSpec):
             return "monte_carlo"

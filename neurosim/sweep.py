@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from neurosim.errors import Interrupted, NeurosimError, RunError
 from neurosim.experiment import Episode, OnEpisode, stop_on_interrupt
 from neurosim.learners.compiling import compile_kernels
-from neurosim.spec import Mode
+from neurosim.spec import RunMode
 
 NOT_BEGUN = "Stopped before all runs had begun."
 
@@ -45,7 +45,7 @@ def run_all(
     jobs: Sequence[Job],
     workers: int,
     on_episode: Callable[[int, Episode], None],
-    mode: Mode = "synchronous",
+    mode: RunMode = "synchronous",
 ) -> Outcome:
     """Carry out jobs; one that fails does not stop the others, Ctrl-C stops all.
 

@@ -1,6 +1,7 @@
 """Algorithm 1: one team that learns from batches of one-step episodes, by any of four rules."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ def _build(spec: MonteCarloSpec, n_in: int, n_out: int, seed: int) -> Block:
     """The memory of a model's team; by backprop its units have variance 0, h = mu."""
     actor, layers = spec.actor, len(spec.actor.units) + 1
     softmax = actor.output == "softmax"
-    shared = {
+    shared: dict[str, Any] = {
         "units": actor.units,
         "activation": actor.activation,
         "var": [0.0] * (layers - softmax) if actor.var is None else actor.var,

@@ -496,6 +496,11 @@ class Run:
         return Table(self._contents, schema.STEPS)
 
     @property
+    def batches(self) -> Table:
+        """One row per batch of a run of Algorithm 1; row k is batch k + 1."""
+        return Table(self._contents, schema.BATCHES)
+
+    @property
     def windows(self) -> dict[int, Group]:
         """The windows recorded in full detail, by number."""
         group = Group(self._contents, schema.WINDOWS)

@@ -20,6 +20,7 @@ EPISODES = "/episodes"
 STEPS = "/steps"
 TEAMS = "/teams"
 WINDOWS = "/windows"
+BATCHES = "/batches"  # of a run of Algorithm 1, in place of /episodes and /steps
 
 # Within a run folder:
 SEGMENTS_FOLDER = "segments"
@@ -30,7 +31,7 @@ ROOT_ATTRIBUTES = {
     "format_version": "version of this schema",
     "model": "the resolved model file, TOML text",
     "seed": "seed of the run",
-    "mode": "'synchronous' or 'asynchronous'",
+    "mode": "'synchronous', 'asynchronous' or 'monte_carlo'",
     "created": "when the run began, ISO 8601",
     "complete": "whether the run reached its end",
     "versions": "versions of neurosim and of the packages it ran with",
@@ -60,6 +61,8 @@ COLUMNS = {
     "steps/action": Field(None, "action as given to the environment"),
     "steps/reward": Field("f8", "reward of this row's transition"),
     "steps/td_error": Field("f8", "temporal difference error of this row's transition"),
+    "batches/reward": Field("f8", "mean reward of the samples of the batch; row k is batch k + 1"),
+    "batches/samples": Field("i8", "samples drawn up to the end of the batch", "samples"),
     "steps/value": Field("f8", "mean of the critic's output, feed-forward, at this observation"),
 }
 

@@ -6,8 +6,6 @@ from neurosim.tasks.environment import Environment, environment_seed
 from neurosim.tasks.one_step import OneStep
 
 for _name, _module in (("Multiplexer", "multiplexer"), ("ScalarRegression", "regression")):
-    gymnasium.register(
-        id=f"neurosim/{_name}-v0", entry_point=f"neurosim.tasks.{_module}:{_name}"
-    )
+    gymnasium.register(id=f"neurosim/{_name}-v0", entry_point=f"neurosim.tasks.{_module}:{_name}")
 
 __all__ = ["Environment", "OneStep", "environment_seed"]

@@ -59,7 +59,7 @@ class Multiplexer(OneStep):
     | argument | default | meaning |
     |---|---|---|
     | `k` | 5 | address bits, 1 to 20 |
-    | `inputs` | `"signed"` | `"signed"`: -1 and 1, as in the published experiments; `"binary"`: 0 and 1 |
+    | `inputs` | `"signed"` | `"signed"`: -1 and 1, as published; `"binary"`: 0 and 1 |
 
     ```python
     import gymnasium
