@@ -43,6 +43,7 @@ class MonteCarlo:
     Attributes
     ----------
     actor : the memory of the team; its values are those of the last sample.
+    values : (size, units) of the last batch, state included, as sampled.
     """
 
     def __init__(self, spec: MonteCarloSpec, environment: Environment, seed: int) -> None:
@@ -57,7 +58,7 @@ class MonteCarlo:
         self._block = _build(spec, self._n_in, self._n_out, seed)
         self.actor = read_team(self._block)
         self._key = rng.mixed_key(seed)
-        self._values = np.zeros((self._size, self.actor.h.size))
+        self.values = np.zeros((self._size, self.actor.h.size))
 
     @property
     def batches(self) -> int:
@@ -72,10 +73,10 @@ class MonteCarlo:
     def step(self) -> float:
         """Act on the next batch and learn from it; returns the mean of its rewards."""
         inputs, answers = self._samples.draw(self._key, self.samples, self._size)
-        self._values[:, : self._n_in] = inputs
-        values = self._values.reshape(-1)
+        self.values[:, : self._n_in] = inputs
+        values = self.values.reshape(-1)
         kernels.act_batch(*self._block, self._key, values, self._explore)
-        outputs = self._values[:, -self._n_out :]
+        outputs = self.values[:, -self._n_out :]
         actions = outputs.argmax(axis=1) if self._discrete else outputs[:, 0]
         rewards = self._samples.rewards(actions, answers)
         signal = np.asarray(answers if self._answers else rewards, float)
