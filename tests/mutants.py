@@ -31,6 +31,8 @@ GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_densit
 ASYNCHRONOUS = "test_asynchronous.py::test_"
 ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
 LOCK_STEP = f"{ASYNCHRONOUS}packets_that_are_in_time_and_clocks_together_are_the_synchronous_mode"
+MONTE_CARLO, TASKS = "test_monte_carlo.py::test_", "test_tasks.py::test_"
+SMALL_TEAM = f"{MONTE_CARLO}each_batch_of_a_small_team_is_the_oracles"
 SHARED_WEIGHTS = f"{ASYNCHRONOUS}feedback_weights_that_start_as_the_weights_stay_the_weights"
 
 
@@ -329,6 +331,69 @@ DEFECTS = (
         '"updates", "heard_time"',
         f"{ASYNCHRONOUS}an_agent_that_is_restored_between_episodes_goes_on_with_the_same_bits"
         "[timer before arrival]",
+    ),
+    Defect(
+        "a batch is added up, not averaged",
+        "kernels/monte_carlo.py",
+        "learn(team, 1.0 / signal.size, ",
+        "learn(team, 1.0, ",
+        f"{SMALL_TEAM}[softplus-map_prop]",
+    ),
+    Defect(
+        "gradients of the batch before are not forgotten",
+        "kernels/monte_carlo.py",
+        "    clear_traces(team)\n",
+        "",
+        f"{SMALL_TEAM}[softplus-reinforce]",
+    ),
+    Defect(
+        "backprop forgets the slope",
+        "kernels/monte_carlo.py",
+        "team.f[i] * team.slope[i]",
+        "team.f[i]",
+        f"{MONTE_CARLO}backprop_is_the_derivative_of_the_mean_objective[softplus-backprop]",
+    ),
+    Defect(
+        "the answer is compared with A instead of mu",
+        "kernels/monte_carlo.py",
+        "(signal - team.mu[-1]) * gate",
+        "(signal - team.h[-1]) * gate",
+        f"{MONTE_CARLO}theorem_3_a_relaxed_batch_descends_the_squared_error_up_to_two_variances",
+    ),
+    Defect(
+        "the units of a team explore together",
+        "kernels/monte_carlo.py",
+        "uniform(key, team.count[PASSES], i - inputs, where)",
+        "uniform(key, team.count[PASSES], 0, where)",
+        f"{MONTE_CARLO}units_explore_as_often_as_the_model_says_each_on_its_own",
+    ),
+    Defect(
+        "all samples of a run have the same noise",
+        "kernels/monte_carlo.py",
+        "        team.count[PASSES] += 1\n",
+        "",
+        f"{MONTE_CARLO}no_sample_comes_twice",
+    ),
+    Defect(
+        "the least significant bit of an address comes first",
+        "kernels/drawing.py",
+        "address = 2 * address + (1 if x[i] == 1.0 else 0)",
+        "address += 2**i if x[i] == 1.0 else 0",
+        f"{TASKS}the_most_significant_bit_of_an_address_comes_first",
+    ),
+    Defect(
+        "the regression's target is not rectified",
+        "kernels/drawing.py",
+        "total if total > 0.0 else 0.0",
+        "total",
+        f"{TASKS}samples_drawn_in_batches_have_the_answers_and_rewards_of_the_truth",
+    ),
+    Defect(
+        "a checkpoint of Algorithm 1 forgets Adam's moments",
+        "learners/monte_carlo.py",
+        '("w", "m", "v", "count")',
+        '("w", "count")',
+        f"{MONTE_CARLO}a_learner_that_is_restored_goes_on_with_the_same_bits[map_prop]",
     ),
 )
 

@@ -47,7 +47,7 @@ def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> F
             axes.fill_between(numbers, mean - spread, mean + spread, alpha=0.2, color=colour, lw=0)
             text = f"{label}, mean ± std of {len(runs)} runs"
         axes.plot(numbers, mean, color=colour, lw=1.5, label=text)
-    unit, value = ("episode", "return") if batch is None else ("sample", "reward")
+    unit, value = ("episode", "return") if batch is None else ("samples", "reward")
     axes.set_xlabel(unit)
     many = "episodes" if batch is None else "batches"
     axes.set_ylabel(f"{value}, average of the last {window} {many}")
