@@ -222,6 +222,16 @@ def test_a_task_of_ones_own_can_be_learned(tmp_path: Path, monkeypatch: pytest.M
     assert rewards[-50:].mean() > rewards[:10].mean() / 2.0
 
 
+def test_actions_of_several_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        gymnasium.registry, "Own-v0", gymnasium.envs.registration.EnvSpec("Own-v0", Own)
+    )
+    monkeypatch.setattr(Own, "action_space", Box(-1.0, 1.0, (2,), np.float64))
+    model = load(SL, **{"task.id": "Own-v0", "task.options": {}})
+    with pytest.raises(InputError, match="task.id = 'Own-v0': .*one number"):
+        Environment(model.spec.task, model.spec.actor.output)
+
+
 # --- runs ----------------------------------------------------------------------------------------
 
 

@@ -44,12 +44,8 @@ class Environment:
     def __init__(self, task: Task | MonteCarloTask, output: str) -> None:
         self._env = _make(task)
         self._one_hot = task.one_hot
-        if isinstance(task, MonteCarloTask) and not isinstance(self._env.unwrapped, OneStep):
-            raise InputError(
-                f"task.id = {task.id!r}: a model with [batch] needs an environment that draws "
-                "batches, such as neurosim/Multiplexer-v0 or your own neurosim.tasks.OneStep; "
-                "choose one, or remove [batch]."
-            )
+        if isinstance(task, MonteCarloTask):
+            _check_one_step(self._env, task)
         self.n_observations = _count_observations(self._env.observation_space, task)
         space = self._env.action_space
         self.discrete = isinstance(space, Discrete)
@@ -142,6 +138,20 @@ def _make(task: Task | MonteCarloTask) -> gymnasium.Env[Any, Any]:
         ) from None
     except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
         raise InputError(f"task.id = {task.id!r}: Gymnasium cannot make it: {error}") from None
+
+
+def _check_one_step(env: gymnasium.Env[Any, Any], task: MonteCarloTask) -> None:
+    if not isinstance(env.unwrapped, OneStep):
+        raise InputError(
+            f"task.id = {task.id!r}: a model with [batch] needs an environment that draws "
+            "batches, such as neurosim/Multiplexer-v0 or your own neurosim.tasks.OneStep; "
+            "choose one, or remove [batch]."
+        )
+    if isinstance(env.action_space, Box) and env.action_space.shape != (1,):
+        raise InputError(
+            f"task.id = {task.id!r}: its action space is {env.action_space}; in a model with "
+            "[batch] an action is one number."
+        )
 
 
 def _count_observations(space: Any, task: Task | MonteCarloTask) -> int:
