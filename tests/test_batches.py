@@ -228,7 +228,7 @@ def test_actions_of_several_numbers_are_refused(monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setattr(Own, "action_space", Box(-1.0, 1.0, (2,), np.float64))
     model = load(SL, **{"task.id": "Own-v0", "task.options": {}})
-    with pytest.raises(InputError, match="task.id = 'Own-v0': .*one number"):
+    with pytest.raises(InputError, match=r"task.id = 'Own-v0': .*one number"):
         Environment(model.spec.task, model.spec.actor.output)
 
 
