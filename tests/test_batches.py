@@ -18,6 +18,7 @@ import neurosim
 from neurosim import cli, experiment, record, spec, sweep
 from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.learners import MonteCarlo
+from neurosim.plots import learning_curve
 from neurosim.spec import Model, MonteCarloSpec
 from neurosim.tasks import Environment, OneStep
 
@@ -408,6 +409,17 @@ def test_a_figure_has_batches_of_one_size_and_no_episodes(do: Any) -> None:
         assert status == 2
         assert "do not fit one figure" in err
     assert not Path("both.png").exists()
+
+
+def test_the_axes_of_a_figure_of_batches_span_what_came_after_the_first_errors() -> None:
+    rewards = np.concatenate([np.full(20, -50.0), np.linspace(-1.0, -0.5, 980)])
+    axes = learning_curve.draw({"a": [rewards]}, batch=128).axes[0]
+    assert axes.get_xlim()[1] == 128_000
+    low, high = axes.get_ylim()
+    assert -1.1 < low < -1.0
+    assert -0.5 < high < -0.4
+    # of a single batch, and of rewards that are all the same, a figure can be drawn, too
+    assert learning_curve.draw({"a": [np.array([1.0])]}, batch=128).axes[0].get_ylim()[1] > 1.0
 
 
 def test_episodes_are_not_a_matter_of_batches(do: Any) -> None:

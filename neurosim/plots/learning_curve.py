@@ -13,6 +13,7 @@ from neurosim.plots import style
 
 WINDOW = 100
 BATCH_WINDOW = 10  # as in Fig. 1
+SHOWN_FROM = 0.03  # of a run: the axis of rewards spans the averages from there on
 
 
 def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> Figure:
@@ -33,6 +34,7 @@ def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> F
     style.apply()
     figure = Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
+    averages = []
     window = WINDOW if batch is None else BATCH_WINDOW
     for index, (label, runs) in enumerate(returns.items()):
         episodes = min(run.size for run in runs)
@@ -47,6 +49,11 @@ def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> F
             axes.fill_between(numbers, mean - spread, mean + spread, alpha=0.2, color=colour, lw=0)
             text = f"{label}, mean ± std of {len(runs)} runs"
         axes.plot(numbers, mean, color=colour, lw=1.5, label=text)
+        averages.append(mean)
+    if batch is not None:  # the first errors of a regression are a hundred times the last ones
+        later = np.concatenate([each[int(SHOWN_FROM * each.size) :] for each in averages])
+        room = 0.05 * np.ptp(later) or 0.05  # of a constant there is no span
+        axes.set_ylim(later.min() - room, later.max() + room)
     unit, value = ("episode", "return") if batch is None else ("samples", "reward")
     axes.set_xlabel(unit)
     many = "episodes" if batch is None else "batches"
