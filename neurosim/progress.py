@@ -27,7 +27,7 @@ def display(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("return {task.fields[running]:.4g}"),
+        TextColumn("return {task.fields[running]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     recent: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
@@ -36,9 +36,11 @@ def display(
 
         def on_episode(index: int, episode: Episode) -> None:
             if index not in bars:
-                bars[index] = progress.add_task(labels[index], total=totals[index], running=0.0)
+                bars[index] = progress.add_task(labels[index], total=totals[index], running="0.0")
             recent[index].append(episode.total)
             running = sum(recent[index]) / len(recent[index])
-            progress.update(bars[index], completed=episode.number, running=running)
+            digits = 4 if abs(running) < 2 else 1  # rewards of a batch are small
+            text = f"{running:.{digits}f}"
+            progress.update(bars[index], completed=episode.number, running=text)
 
         yield on_episode
