@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurosim.errors import InputError, NeurosimError, RunError
-    from neurosim.experiment import resume, run
+    from neurosim.experiment import resume, run, simulate
     from neurosim.record import Run
     from neurosim.record import open_run as open
+    from neurosim.rerecording import rerecord
     from neurosim.spec import Model, load
 
 __all__ = [
@@ -25,8 +26,10 @@ __all__ = [
     "RunError",
     "load",
     "open",
+    "rerecord",
     "resume",
     "run",
+    "simulate",
 ]
 
 # Each is imported when it is first asked for, so that `import neurosim` costs next to nothing.
@@ -40,6 +43,8 @@ _HOMES = {
     "open": "neurosim.record",
     "run": "neurosim.experiment",
     "resume": "neurosim.experiment",
+    "simulate": "neurosim.experiment",
+    "rerecord": "neurosim.rerecording",
 }
 
 

@@ -8,41 +8,31 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from neurosim import batches, record
+from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
-from neurosim.learners import LEARNERS, MapProp, MonteCarlo
-from neurosim.record.log import RunLog
+from neurosim.learners import Learner
 from neurosim.spec import Model, MonteCarloSpec, parse, timing_of
-from neurosim.tasks import Environment, environment_seed
+from neurosim.tasks import Environment
 from neurosim.timing import check_lists
+from neurosim.training import Episode, training
 
-CHECKPOINT = "checkpoint.h5"
 PROVENANCE = "provenance.json"
 MODEL = "model.toml"
 CHECKPOINT_SECONDS = 5.0
 OWN_FILES = {
-    CHECKPOINT,
     PROVENANCE,
     MODEL,
+    record.checkpoint.FOLDER,
     record.schema.SEALED_FILE,
     record.schema.SEGMENTS_FOLDER,
 }
 PACKAGES = ("neurosim", "numba", "numpy", "gymnasium", "h5py")
-
-
-class Episode(NamedTuple):
-    """An episode that has ended, or a batch of Algorithm 1."""
-
-    number: int  # from 1
-    total: float  # return, the plain sum of its rewards; of a batch their mean
-    length: int  # steps, or samples
-
 
 OnEpisode = Callable[[Episode], bool | None]  # True: stop the run, it can be resumed
 
@@ -63,7 +53,8 @@ def run(
     seed : seed of everything random in the run, in [0, 2**63).
     out : folder of all runs; this one goes to ``out/<model>/seed-<seed>``.
     force : replace a run that is there already.
-    on_episode : called after each episode; where it returns True the run stops, as by Ctrl-C.
+    on_episode : called after each episode or batch; where it returns True the run stops, as by
+        Ctrl-C.
 
     Returns
     -------
@@ -77,18 +68,51 @@ def run(
     environment = check_before_run(model, seed, out, force=force)
     folder = run_folder(model, seed, out)
     _make_way(folder)
-    provenance = {
-        "model": model.name,
-        "seed": seed,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+    provenance = _provenance(model, seed)
     record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
     _train(folder, model, seed, environment, on_episode)
     return folder
+
+
+def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None) -> record.Run:
+    """Train a model and record it in memory; nothing is written to disk.
+
+    Parameters
+    ----------
+    model, seed, on_episode : as `run`.
+
+    Returns
+    -------
+    The run, as `neurosim.open` gives one; `complete` is False if `on_episode` stopped it.
+
+    Raises
+    ------
+    InputError : its environment cannot be made.
+    RunError : it diverged.
+    """
+    environment = check_model(model, seed)
+    store = record.MemoryStore()
+    with (
+        closing(environment),
+        record.Recorder(store, model.spec.storage.compression) as recorder,
+    ):
+        course = training(model, environment, seed)
+        log = course.record_to(recorder, {})
+        recorder.annotate("", _root_attributes(model, _provenance(model, seed)))
+        log.begin()
+        complete = True
+        for number in range(1, model.length + 1):
+            episode = course.advance(number)
+            if on_episode and on_episode(episode):
+                complete = number == model.length
+                break
+        log.end()
+        log.put_totals()
+        log.flush()
+        recorder.annotate("", {"complete": complete})
+        recorder.commit()
+    return record.Run(Path(f"{model.name} seed {seed}"), record.Contents(store.sources))
 
 
 def resume(folder: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
@@ -148,8 +172,6 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
     ------
     InputError : as `run`.
     """
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
     folder = run_folder(model, seed, out)
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
@@ -159,8 +181,25 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
+    return check_model(model, seed)
+
+
+def check_model(model: Model, seed: int) -> Environment:
+    """Make sure that a model can be run with a seed.
+
+    Returns
+    -------
+    Its environment.
+
+    Raises
+    ------
+    InputError : as `simulate`.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
+    record.check_compression(model.spec.storage.compression)
     environment = Environment(model.spec.task, model.spec.actor.output)
-    if model.spec.timing is not None:
+    if not isinstance(model.spec, MonteCarloSpec) and model.spec.timing is not None:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
         check_lists("actor", timing_of(model.spec, "actor"), size)
     return environment
@@ -184,154 +223,124 @@ def _train(
     folder: Path, model: Model, seed: int, environment: Environment, on_episode: OnEpisode | None
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
-    spec, attrs = model.spec, _root_attributes(folder, model, seed)
-    if isinstance(spec, MonteCarloSpec):
-        _train_batches(folder, spec, seed, environment, on_episode, attrs)
-        return
-    agent = LEARNERS[model.mode](spec, environment.n_observations, environment.n_actions, seed)
-    done, counts = _restore(folder, agent)
-    writer = record.SegmentWriter(folder, closed=counts["segments"])
-    log = RunLog(writer, agent, spec.record, counts["steps"], counts["windows"])
+    compression = model.spec.storage.compression
+    course = training(model, environment, seed)
+    done, counts = restore(folder, course.learner)
+    store = record.FolderStore(folder, counts.pop("segments", 0))
+    attrs = _root_attributes(model, json.loads((folder / PROVENANCE).read_bytes()))
+    with record.Recorder(store, compression) as recorder:
+        log = course.record_to(recorder, counts)
 
-    def checkpoint() -> None:
-        log.flush()
-        log.put_totals()
-        counts = {"episode": done, "steps": log.steps, "windows": log.windows}
-        counts["segments"] = writer.close_segment()
-        record.checkpoint.save(folder / CHECKPOINT, agent.state(), counts)
+        def checkpoint() -> None:
+            log.flush()
+            log.put_totals()
+            counts = {"episode": done, **log.counts, "segments": recorder.commit()}
+            record.checkpoint.keep(folder, done, course.learner.state(), counts)
 
-    def seal(complete: bool) -> None:
-        log.flush()
-        writer.close_segment()
-        record.seal(folder, attrs | {"complete": complete})
+        def seal(complete: bool) -> None:
+            log.flush()
+            recorder.commit()
+            record.seal(folder, attrs | {"complete": complete}, compression)
 
-    if done == 0:
-        writer.annotate("", attrs)
-        log.put_units()
-        log.put_weights("initial")
-        checkpoint()
-    saved = time.monotonic()
-    with stop_on_interrupt() as stopped:
+        if done == 0:
+            recorder.annotate("", attrs)
+            log.begin()
+            checkpoint()
+        saved = time.monotonic()
+        with stop_on_interrupt() as stopped:
+            try:
+                while done < model.length and not stopped:
+                    episode = course.advance(done + 1)
+                    done += 1
+                    if on_episode and on_episode(episode):
+                        stopped.append(signal.SIGINT)
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
+                        checkpoint()
+                        saved = time.monotonic()
+            except RunError as error:
+                if isinstance(error.__cause__, OSError):  # nothing more can be written
+                    raise _with_what_is_safe(error, folder, done, course.unit) from error
+                log.abandon()
+                seal(complete=False)
+                raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
+            finally:
+                environment.close()
+        complete = done == model.length
         try:
-            while done < spec.task.episodes and not stopped:
-                episode = _run_episode(done + 1, agent, environment, log, seed)
-                done += 1
-                if on_episode and on_episode(episode):
-                    stopped.append(signal.SIGINT)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
-                    checkpoint()
-                    saved = time.monotonic()
+            if complete:
+                log.end()
+            checkpoint()
+            seal(complete)
         except RunError as error:
-            if isinstance(error.__cause__, OSError):  # nothing more can be written
-                raise _with_what_is_safe(error, folder, done) from error
-            log.abandon_window()
-            seal(complete=False)
-            raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
-        finally:
-            environment.close()
-    complete = done == spec.task.episodes
-    try:
-        if complete:
-            log.put_weights("final")
-        checkpoint()
-        seal(complete)
-    except RunError as error:
-        raise _with_what_is_safe(error, folder, done) from error
+            raise _with_what_is_safe(error, folder, done, course.unit) from error
     if not complete:
         raise Interrupted(
-            f"Stopped after episode {done} of {spec.task.episodes}. "
+            f"Stopped after {course.unit} {done} of {model.length}. "
             f"`neurosim resume {folder}` goes on."
         )
     record.drop_segments(folder)
 
 
-def _train_batches(
-    folder: Path,
-    spec: MonteCarloSpec,
-    seed: int,
-    environment: Environment,
-    on_episode: OnEpisode | None,
-    attrs: dict[str, str | int | bool],
-) -> None:
-    """The same for a run of Algorithm 1, whose episodes go by batches."""
-    learner = MonteCarlo(spec, environment, seed)
-    with stop_on_interrupt() as stopped:
+def restore(
+    folder: Path, learner: Learner, before: int | None = None
+) -> tuple[int, dict[str, int]]:
+    """Bring a learner to the latest checkpoint in a run's folder, or the latest before an episode.
 
-        def on_batch(number: int, reward: float) -> bool:
-            batch = Episode(number, reward, spec.batch.size)
-            return bool(on_episode and on_episode(batch)) or bool(stopped)
-
-        path, total = folder / CHECKPOINT, spec.batch.count
-        try:
-            batches.train(path, learner, total, attrs, CHECKPOINT_SECONDS, on_batch)
-        finally:
-            environment.close()
+    Returns
+    -------
+    Episodes or batches done and rows written then; 0 and none where there is no such checkpoint.
+    """
+    files = record.checkpoint.kept(folder)
+    usable = [done for done in files if before is None or done < before]
+    if not usable:
+        return 0, {}
+    arrays, attrs = record.checkpoint.load(files[max(usable)])
+    learner.restore(arrays)
+    counts = {name: int(value) for name, value in attrs.items()}
+    return counts.pop("episode"), counts
 
 
-def _run_episode(
-    number: int, agent: MapProp, environment: Environment, log: RunLog, seed: int
-) -> Episode:
-    """One episode of Algorithm 2."""
-    reset_seed = environment_seed(seed, number)
-    observation = environment.reset(reset_seed)
-    log.begin_episode(number)
-    output = agent.begin(observation)
-    total, length = 0.0, 0
-    while True:
-        action = environment.action(output)
-        log.step(observation, action)
-        observation, reward, terminated, truncated = environment.step(action)
-        total += reward
-        length += 1
-        if terminated or truncated:
-            break
-        log.before_step()
-        output = agent.step(observation, reward)
-        log.outcome(reward)
-    log.end_steps()
-    agent.end(observation, reward, terminated)
-    log.outcome(reward)
-    log.end_episode(total, terminated, truncated, reset_seed)
-    return Episode(number, total, length)
+def _provenance(model: Model, seed: int) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "seed": seed,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": installed_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
 
 
-def _restore(folder: Path, agent: MapProp) -> tuple[int, dict[str, int]]:
-    """Episodes done and rows written, from the folder's checkpoint; zeros where there is none."""
-    if not (folder / CHECKPOINT).exists():
-        return 0, {"steps": 0, "windows": 0, "segments": 0}
-    arrays, attrs = record.checkpoint.load(folder / CHECKPOINT)
-    agent.restore(arrays)
-    counts = {name: int(attrs[name]) for name in ("steps", "windows", "segments")}
-    return int(attrs["episode"]), counts
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that bits may depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def _root_attributes(folder: Path, model: Model, seed: int) -> dict[str, str | int | bool]:
-    provenance = json.loads((folder / PROVENANCE).read_bytes())
+def _root_attributes(model: Model, provenance: dict[str, Any]) -> dict[str, str | int | bool]:
     return {
         "format": record.schema.FORMAT,
         "format_version": record.schema.FORMAT_VERSION,
         "model": model.text,
         "model_name": model.name,
-        "seed": seed,
+        "seed": provenance["seed"],
         "mode": model.mode,
         "created": provenance["created"],
         "versions": json.dumps(provenance["versions"]),
     }
 
 
-def _with_what_is_safe(error: RunError, folder: Path, done: int) -> RunError:
-    safe = 0
-    if (folder / CHECKPOINT).exists():
-        safe = int(record.checkpoint.load(folder / CHECKPOINT)[1]["episode"])
+def _with_what_is_safe(error: RunError, folder: Path, done: int, unit: str) -> RunError:
+    units = {"episode": "Episodes", "batch": "Batches"}[unit]
+    safe = max(record.checkpoint.kept(folder), default=0)
     return RunError(
-        f"{error} Episodes 1 to {safe} of the {done} done are safe in {folder}; "
+        f"{error} {units} 1 to {safe} of the {done} done are safe in {folder}; "
         f"make room, then `neurosim resume {folder}` goes on."
     )
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C, so that the episode is finished; a second one interrupts."""
+    """Collect the first Ctrl-C, so that what is going on is finished; a second one interrupts."""
     stopped: list[int] = []
 
     def stop(number: int, _: object) -> None:

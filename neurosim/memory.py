@@ -178,6 +178,18 @@ class Log(NamedTuple):
     count: Integers  # type: ignore[assignment]  # (1,) rows so far
 
 
+class Events(NamedTuple):
+    """What happened to both teams in a step, in its order; see docs/file-format.md."""
+
+    time: Integers  # (R,)
+    team: NDArray[np.uint8]  # (R,) 0 the actor, 1 the critic
+    unit: NDArray[np.int32]  # (R,)
+    kind: NDArray[np.uint8]  # (R,)
+    value: Floats  # (R,)
+    source: NDArray[np.int32]  # (R,)
+    cause: NDArray[np.int32]  # (R,) rows back to where the packet was sent; 0: sent here; -1
+
+
 class Shared(NamedTuple):
     """What the two teams of an agent share: the broadcast scalar and the counters behind it."""
 
@@ -190,3 +202,142 @@ class Shared(NamedTuple):
     anneal_steps: float  # iterations after which alpha has reached anneal_to
     update_at_reset: bool  # first step of an episode: update with td_error 0
     terminal_iteration: bool  # one more iteration on the last state of an episode
+
+
+class Agent(NamedTuple):
+    """One agent by itself, for its replay: K units of a layer, the outcomes of a softmax agent or
+    one unit.  Of the n units below and the m above it has what its mailboxes hold.
+    """
+
+    # units
+    h: Floats  # (K,) values
+    p: Floats  # (K,) potentials
+    mu: Floats  # (K,) means
+    slope: Floats  # (K,) f'(p)
+    g: Floats  # (K,) error packets
+    var: Floats  # (K,) variances
+    updates: Integers  # (K,) Adam updates made
+    sampled: Floats  # (K,) values as sampled, before relaxation
+    sampled_mean: Floats  # (K,) the means then
+    # parameters
+    w: Floats  # (K, n+1) a row of weights for each unit, then its bias
+    z: Floats  # (K, n+1) traces
+    m: Floats  # (K, n+1) Adam's first moments
+    v: Floats  # (K, n+1) Adam's second moments
+    wt: Floats  # (m,) feedback weights
+    zt: Floats  # (m,) their traces
+    mt: Floats  # (m,) their moments
+    vt: Floats  # (m,)
+    # mailboxes
+    x: Floats  # (K, n) values
+    heard: Integers  # (K, n) 1 where it is of this pass
+    g_above: Floats  # (m,) error packets
+    heard_above: Integers  # (m,) 1 where it is of this pass
+    gate: Floats  # (1,) the critic's gate; nan before it has come, 1 for the actor
+    # this pass
+    sent: Integers  # (2, K) packets, values first
+    last: Floats  # (2, K) payload of the last one
+    tagged_g: Floats  # (K,) what the trace will take, see `Mail`
+    tagged_x: Floats  # (K, n)
+    tagged_h: Floats  # (K,)
+    tagged_g_above: Floats  # (m,)
+    times: Integers  # (E,) of its ticks
+    intervals: Floats  # (16,) of a Poisson clock
+    rows_kind: Integers  # (K+1,) rows that its latest event must have in a log
+    rows_unit: Integers  # (K+1,) the outcome
+    rows_packet: Integers  # (K+1,) 0 where a packet was sent, -1
+    rows_value: Floats  # (K+1,)
+    count: Integers  # type: ignore[assignment]  # see kernels.replay
+    # settings
+    unit: int  # its number in the team, from the first hidden unit; of a softmax agent the first
+    layer: int
+    top: bool  # whether it is of the output
+    activation: int
+    alpha: Floats  # (2,) step sizes, of its layer and of the one above
+    anneal_to: Floats  # (2,)
+    where: np.uint64
+    T: float
+    c: float
+    trace_decay: float
+    gated: bool
+    gate_floor: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    bias_correction_until: float
+
+
+class Inbox(NamedTuple):
+    """Rows of a log that an agent may read, and when and of what kind its own rows are."""
+
+    first: Integers  # (S+1,) rows at which each step begins, and their end
+    time: Integers  # (R,)
+    kind: Integers  # (R,)
+    unit: Integers  # (R,) outcome of the agent, -1: all
+    source: Integers  # (R,) index of the sender in its layer
+    own: Integers  # (R,) 1: a row of the agent's own; its value is nan here
+    value: Floats  # (R,)
+
+
+class Given(NamedTuple):
+    """What an agent is given for S steps besides its inbox."""
+
+    key: Integers  # (2,) of its random streams
+    passes: int  # feed-forward passes before the first step
+    iterations: int  # of the run, before the first step
+    anneal_steps: float
+    begin: Integers  # (S,) T, at which td_errors are broadcast and clocks start
+    now: Integers  # (S,) time of the observation
+    td_error: Floats  # (S,) that is broadcast
+    learns: Integers  # (S,) 1 where units learn from it
+    clears: Integers  # (S,) 1 where an episode begins
+    # weights of units above, where feedback weights follow them: not local
+    change_time: Integers  # (C,) in order
+    change_source: Integers  # (C,) index of the unit above
+    change_value: Floats  # (C,) its weight from then on
+
+
+class Replayed(NamedTuple):
+    """What an agent did in S steps, to be compared with its rows."""
+
+    known: Integers  # (R,) 1 where a row of its own had to be there
+    time: Integers  # (R,)
+    packet: Integers  # (R,) 0 where a packet was sent, -1
+    value: Floats  # (R,)
+    mean: Floats  # (S, K) of the sample
+    sampled: Floats  # (S, K)
+    relaxed: Floats  # (S, K)
+    told: Integers  # (S,) when it learned; the last time that there is: it did not
+    weights: Floats  # (S, K, n) after each step, or (0, K, n)
+    missed: Integers  # (M, 4) rows that are missing: step, kind, outcome, time
+    missed_value: Floats  # (M,)
+    count: Integers  # type: ignore[assignment]  # (1,) how many, those without room included
+
+
+class Wires(NamedTuple):
+    """Rows of a team's log, and beside them what its wires must have done with each packet."""
+
+    first: Integers  # (S+1,) rows at which each step begins, and their end
+    time: Integers  # (R,)
+    kind: Integers  # (R,)
+    unit: Integers  # (R,)
+    source: Integers  # (R,)
+    sends: Integers  # (R,) 1: a packet was sent
+    origin: Integers  # (R,) row that sent the packet of this one
+    value: Floats  # (R,)
+    # of the wires
+    sent: Integers  # (2U,) packets of this step by sender, values first
+    wired: Integers  # (2U,) of them not lost as a whole
+    newest: Integers  # (2U,) number of the newest packet delivered
+    taken: Integers  # (2P,) per synapse: packets that have reached their receiver
+    number: Integers  # (R,) of the packet that a row sent
+    place: Integers  # (R,) of this packet on its sender's wire; -1: lost as a whole
+    fates: Integers  # (R,) rows that say what became of it
+    lacking: Integers  # (R,) rows about it that are missing
+    # what a row about a packet must say
+    known: Integers  # (R,) 1 where there must be such a row
+    right_time: Integers  # (R,)
+    right_kind: Integers  # (R,)
+    right_unit: Integers  # (R,)
+    right_source: Integers  # (R,)
+    right_value: Floats  # (R,)

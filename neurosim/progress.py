@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from neurosim.experiment import Episode
+from neurosim.training import Episode
 
 WINDOW = 100  # episodes of the running return, as in Fig. 2
 

@@ -33,9 +33,10 @@ Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
 Mode = Literal["synchronous", "asynchronous"]  # of Algorithm 2
 RunMode = Literal[Mode, "monte_carlo"]
+Compression = Literal["gzip", "lz4", "none"]
 TEAMS = ("actor", "critic")
 OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
-    *("critic", "learning", "timing", "record"),
+    *("critic", "learning", "timing", "record", "storage.values"),
     *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
 )
 MAX_TICKS = 2**18  # of a unit in one window
@@ -158,6 +159,13 @@ class Record(_Section, frozen=True):
     steps: tuple[Index, Index] | Literal["all"]
 
 
+class Storage(_Section, frozen=True):
+    """How the record is kept; what is recorded does not depend on it."""
+
+    compression: Compression = "gzip"
+    values: Literal["float64", "float32"] = "float64"  # of events
+
+
 class Spec(_Section, frozen=True):
     """A whole model file."""
 
@@ -169,6 +177,7 @@ class Spec(_Section, frozen=True):
     adam: Adam
     timing: Timing | None = None  # None: synchronous
     record: list[Record] = []
+    storage: Storage = Storage()
 
 
 class MonteCarloTask(_Section, frozen=True):
@@ -217,6 +226,7 @@ class MonteCarloSpec(_Section, frozen=True):
     batch: Batch
     actor: MonteCarloActor
     adam: Adam
+    storage: Storage = Storage()
     timing = None
 
 
@@ -522,6 +532,9 @@ def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
             found.append((f"record[{index}].steps", problem))
+    if spec.timing is None and spec.storage.values != "float64":
+        problem = f"{spec.storage.values!r} is of events, which need a section [timing]; remove it."
+        found.append(("storage.values", problem))
     if spec.timing is not None:
         if spec.learning.stale_first_mean:
             problem = (

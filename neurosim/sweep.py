@@ -14,9 +14,10 @@ from threading import Event
 from typing import Any, Protocol
 
 from neurosim.errors import Interrupted, NeurosimError, RunError
-from neurosim.experiment import Episode, OnEpisode, stop_on_interrupt
+from neurosim.experiment import OnEpisode, stop_on_interrupt
 from neurosim.learners.compiling import compile_kernels
 from neurosim.spec import RunMode
+from neurosim.training import Episode
 
 NOT_BEGUN = "Stopped before all runs had begun."
 

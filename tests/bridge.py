@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,7 +20,7 @@ from neurosim.kernels.traffic import KINDS
 from neurosim.learners import AsynchronousMapProp, MapProp
 from neurosim.memory import Team
 from neurosim.network import weights
-from neurosim.spec import Spec
+from neurosim.spec import Model, Spec
 from neurosim.tasks import Environment, environment_seed
 from neurosim.timing import feedback_weights
 
@@ -92,12 +92,12 @@ def small_spec(changes: dict[str, Any] | None = None) -> Spec:
     return spec.parse(tomlkit.dumps(content), "small").spec
 
 
-def timed_spec(
+def timed_model(
     timing: dict[str, Any],
     changes: dict[str, Any] | None = None,
     critic: dict[str, Any] | None = None,
     n_out: int = 2,
-) -> Spec:
+) -> Model:
     """The small model in asynchronous mode, with one timing for both teams or another critic's.
 
     A list has any length: a layer, a projection or a unit takes the entry of its number, and after
@@ -112,7 +112,17 @@ def timed_spec(
         name: {key: fitted(key, value, sizes[name]) for key, value in own.items()}
         for name, own in (("actor", timing), ("critic", timing if critic is None else critic))
     }
-    return spec.parse(tomlkit.dumps(content), "small").spec
+    return spec.parse(tomlkit.dumps(content), "small")
+
+
+def timed_spec(
+    timing: dict[str, Any],
+    changes: dict[str, Any] | None = None,
+    critic: dict[str, Any] | None = None,
+    n_out: int = 2,
+) -> Spec:
+    """What `timed_model` says."""
+    return timed_model(timing, changes, critic, n_out).spec
 
 
 def fitted(key: str, value: Any, sizes: list[int]) -> Any:
@@ -360,7 +370,7 @@ class AsyncTwins:
     def rows(self, name: str) -> tuple[list[Row], list[Row]]:
         """The logs of a team's latest step, ours and the oracle's: rows (time, kind, unit, source,
         value, packet), a packet being (direction, sender, number)."""
-        events = self.agent.events()
+        events = with_packets(self.agent.events())
         mine = events["team"] == TEAMS.index(name)
         ours = oracles_rows({key: column[mine] for key, column in events.items()})
         theirs = [
@@ -444,11 +454,17 @@ def timed(time: int, kind: str, unit: int, source: int, *rest: Any) -> Row:
     return (0 if timeless else time, kind, unit, source, *rest)
 
 
+def with_packets(events: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of events and one more, `packet`: the row that sent the packet; -1: none."""
+    cause = np.asarray(events["cause"])
+    return {**events, "packet": np.where(cause < 0, -1, np.arange(cause.size) - cause)}
+
+
 def oracles_rows(events: dict[str, Any]) -> list[Row]:
-    """Events of one team as rows (time, kind, unit, source, value, packet).
+    """Events of one team, `with_packets`, as rows (time, kind, unit, source, value, packet).
 
     A packet is called after the row that tells of its sending: (direction, sender, number). A
-    sender's packets are numbered in the order of their ids.
+    sender's packets are numbered in the order of these rows.
     """
     columns = ("time", "kind", "unit", "source", "value", "packet")
     rows = [

@@ -33,6 +33,9 @@ ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
 LOCK_STEP = f"{ASYNCHRONOUS}packets_that_are_in_time_and_clocks_together_are_the_synchronous_mode"
 MONTE_CARLO, TASKS = "test_monte_carlo.py::test_", "test_tasks.py::test_"
 SMALL_TEAM = f"{MONTE_CARLO}each_batch_of_a_small_team_is_the_oracles"
+AUDIT = "test_audit.py::test_"
+REBUILT = f"{AUDIT}every_unit_is_rebuilt_from_its_inbox_with_any_option"
+DETECTED = f"{AUDIT}whatever_is_altered_is_detected_and_named"
 SHARED_WEIGHTS = f"{ASYNCHRONOUS}feedback_weights_that_start_as_the_weights_stay_the_weights"
 
 
@@ -394,6 +397,83 @@ DEFECTS = (
         '("w", "m", "v", "count")',
         '("w", "count")',
         f"{MONTE_CARLO}a_learner_that_is_restored_goes_on_with_the_same_bits[map_prop]",
+    ),
+    Defect(
+        "an audit takes another unit's row of weights",
+        "audit/alone.py",
+        "    i = u - int(team.unit[layer])\n",
+        "    i = max(u - int(team.unit[layer]) - 1, 0)\n",
+        f"{REBUILT}[poisson-softmax]",
+    ),
+    Defect(
+        "an audit reads the packets of other receivers",
+        "audit/inbox.py",
+        "to_it = (log.unit == NOBODY) | ((log.unit >= first) & (log.unit < last))",
+        "to_it = log.unit >= NOBODY",
+        f"{REBUILT}[loss per synapse-softmax]",
+    ),
+    Defect(
+        "an audit forgets silence",
+        "kernels/replay.py",
+        "elif wiring.silent and not agent.top",
+        "elif False and not agent.top",
+        f"{REBUILT}[silent-softmax]",
+    ),
+    Defect(
+        "an audit forgets what mailboxes held before",
+        "audit/alone.py",
+        'np.tile(state["heard"][below : below + n], (K, 1))',
+        "np.zeros((K, n))",
+        f"{REBUILT}[timer-softmax]",
+    ),
+    Defect(
+        "an audit forgets that an episode begins without traces",
+        "kernels/replay.py",
+        "if given.clears[s]:",
+        "if False:",
+        f"{REBUILT}[poisson-softmax]",
+    ),
+    Defect(
+        "an audit's feedback weights stay behind those above",
+        "kernels/replay.py",
+        "if given.change_time[change] > time:",
+        "if True:",
+        f"{REBUILT}[poisson-softmax]",
+    ),
+    Defect(
+        "an audit ignores the traces after a window",
+        "audit/alone.py",
+        '_PARAMETERS = {"w": "", "z": "z",',
+        '_PARAMETERS = {"w": "", "z": "",',
+        f"{DETECTED}[a_trace_after]",
+    ),
+    Defect(
+        "an audit ignores rows that are missing",
+        "kernels/replay.py",
+        "    found.count[0] = n + 1\n",
+        "",
+        f"{DETECTED}[a_tick_that_is_gone]",
+    ),
+    Defect(
+        "an audit ignores packets that never arrive",
+        "audit/between.py",
+        "np.flatnonzero(traffic.lacking)",
+        "np.flatnonzero(traffic.lacking < 0)",
+        f"{DETECTED}[a_delivery_that_is_gone]",
+    ),
+    Defect(
+        "an audit ignores how long packets take",
+        "audit/between.py",
+        '("kind", "unit", "source", "time", "value")',
+        '("kind", "unit", "source", "value")',
+        f"{DETECTED}[two_deliveries_swapped_in_time]",
+    ),
+    Defect(
+        "an audit lets a unit read its own rows",
+        "audit/inbox.py",
+        "np.where(own, np.nan, rows.value)",
+        "rows.value",
+        f"{AUDIT}a_unit_does_not_read_the_values_of_its_own_rows",
     ),
 )
 

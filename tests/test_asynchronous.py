@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import pytest
-from bridge import TEAMS, AsyncTwins, small_spec, timed_spec, values_of
+from bridge import TEAMS, AsyncTwins, small_spec, timed_spec, values_of, with_packets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -402,7 +402,7 @@ class Packet(NamedTuple):
 
 def packets(agent: AsynchronousMapProp, name: str) -> list[Packet]:
     """Packets of the latest step that were not lost."""
-    events = agent.events()
+    events = with_packets(agent.events())
     mine = events["team"] == TEAMS.index(name)
     columns = [events[key][mine].tolist() for key in ("time", "kind", "packet")]
     rows = [(time, KINDS[kind], packet) for time, kind, packet in zip(*columns, strict=True)]
@@ -714,7 +714,7 @@ def test_each_receiver_loses_a_packet_on_its_own() -> None:
     agent = make_agent(POISSON | {"loss": 0.5, "loss_per": "synapse", "window": 30.0})
     agent.write_log(True)
     agent.begin(experience(1)[0][0])
-    events = agent.events()
+    events = with_packets(agent.events())
     senders = events["source"]
     for kind, receivers, first, last in (("value", 4, 0, 5), ("error", 5, 5, 9)):
         mine = (events["team"] == 0) & (events["kind"] == KINDS.index(f"deliver_{kind}"))
@@ -1061,7 +1061,7 @@ def test_a_log_that_is_too_small_grows_and_says_the_same(option: str) -> None:
         for team in agent.teams:
             team._hold_log(build_log(rows))
         for _ in episode(agent, 3):
-            found.append(agent.events())
+            found.append({key: column.copy() for key, column in agent.events().items()})
         assert all(team.log.time.size > int(team.log.count[0]) > 1 for team in agent.teams)
     for first, second in zip(found[:3], found[3:], strict=True):
         assert not differences(first, second)

@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from bridge import with_packets
 
 import neurosim
 from neurosim import cli
@@ -49,7 +50,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def events_of(run: Run, window: int) -> dict[str, np.ndarray]:
     """Columns of a window's events, kind as names."""
-    columns = {name: column[:] for name, column in run.windows[window]["events"].items()}
+    columns = with_packets({name: column[:] for name, column in run.windows[window].events.items()})
     columns["kind"] = np.array(KINDS)[columns["kind"]]
     return columns
 
@@ -87,53 +88,58 @@ def test_workers_change_no_bits(tmp_path: Path, contents: Callable[[Path], dict[
 
 def test_events_are_in_the_order_of_time_and_steps_begin_where_it_says(recorded: Path) -> None:
     with neurosim.open(recorded) as run:
-        for number, window in run.windows.items():
+        for number, window in enumerate(run.windows):
             events = events_of(run, number)
             assert np.all(np.diff(events["time"]) >= 0)
-            first = window["first_event"][:]
-            assert len(first) == window.attrs["n_steps"]
+            *first, end = window.first_event
+            assert len(first) == window.n_steps
+            assert first[0] == 0
+            assert end == len(events["time"])
             assert set(events["kind"][first]) == {"observe"}
             observed = (events["kind"] == "observe") & (events["team"] == 0)
             rows = np.searchsorted(first, np.flatnonzero(observed), side="right") - 1
-            seen = run.steps["observation"][:][window.attrs["first_step"] + rows]
+            seen = window.steps["observation"][:][rows]
             component = events["unit"][observed]
             assert np.array_equal(events["value"][observed], seen[np.arange(len(rows)), component])
 
 
-def test_every_arrival_names_the_packet_that_was_sent_earlier(recorded: Path) -> None:
+def test_every_arrival_and_loss_names_the_row_that_sent_its_packet(recorded: Path) -> None:
     senders = {"value": ("sample", "value_tick"), "error": ("arm", "error_tick")}
     with neurosim.open(recorded) as run:
-        for number in run.windows:
+        for number, window in enumerate(run.windows):
             events = events_of(run, number)
-            for team in (0, 1):
-                mine = {key: column[events["team"] == team] for key, column in events.items()}
-                for direction, kinds in senders.items():
-                    sent = np.isin(mine["kind"], kinds) & (mine["packet"] >= 0)
-                    at = {
-                        int(p): row
-                        for row, p in zip(np.flatnonzero(sent), mine["packet"][sent], strict=True)
-                    }
-                    assert len(at) == sent.sum()
-                    came = np.flatnonzero(
-                        np.isin(mine["kind"], [f"deliver_{direction}", f"discard_{direction}"])
-                    )
-                    assert came.size > 0
-                    for row in came:
-                        sending = at[int(mine["packet"][row])]
-                        assert mine["unit"][sending] == mine["source"][row]
-                        assert mine["value"][sending] == mine["value"][row]
-                        assert mine["time"][row] - mine["time"][sending] >= TICKS  # delay = 1
-                        assert sending < row
+            for direction, kinds in senders.items():
+                sent = np.isin(events["kind"], kinds)
+                assert set(events["cause"][sent]) <= {-1, 0}
+                came = np.isin(events["kind"], [f"deliver_{direction}", f"discard_{direction}"])
+                lost = events["kind"] == f"lost_{direction}"
+                assert came.any()
+                assert (events["cause"][came | lost] > 0).all()
+                for row in np.flatnonzero(came | lost):
+                    sending = row - events["cause"][row]
+                    assert sent[sending]
+                    assert events["cause"][sending] == 0
+                    assert events["team"][sending] == events["team"][row]
+                    assert events["value"][sending] == events["value"][row]
+                    of_step = np.searchsorted(window.first_event, [sending, row], side="right")
+                    assert of_step[0] == of_step[1]
+                for row in np.flatnonzero(came):
+                    sending = row - events["cause"][row]
+                    assert events["unit"][sending] == events["source"][row]
+                    assert events["time"][row] - events["time"][sending] >= TICKS  # delay = 1
+            others = ("deliver_value", "deliver_error", "discard_value", "discard_error")
+            others += ("lost_value", "lost_error", *senders["value"], *senders["error"])
+            assert (events["cause"][~np.isin(events["kind"], others)] == -1).all()
 
 
 def test_the_counts_of_a_step_are_those_of_its_events(recorded: Path) -> None:
     with neurosim.open(recorded) as run:
-        for number, window in run.windows.items():
+        for number, window in enumerate(run.windows):
             events = events_of(run, number)
-            bounds = [*window["first_event"][:], len(events["time"])]
-            for step in range(window.attrs["n_steps"]):
+            bounds = window.first_event
+            for step in range(window.n_steps):
                 rows = slice(bounds[step], bounds[step + 1])
-                at = window.attrs["first_step"] + step
+                at = window.first_step + step
                 for team, name in enumerate(("actor", "critic")):
                     kinds = events["kind"][rows][events["team"][rows] == team]
                     count = {kind: int((kinds == kind).sum()) for kind in KINDS}
@@ -154,11 +160,11 @@ def test_the_counts_of_a_step_are_those_of_its_events(recorded: Path) -> None:
 
 def test_the_last_value_of_each_unit_is_the_relaxed_one(recorded: Path) -> None:
     with neurosim.open(recorded) as run:
-        for number, window in run.windows.items():
+        for number, window in enumerate(run.windows):
             events = events_of(run, number)
-            bounds = [*window["first_event"][:], len(events["time"])]
+            bounds = window.first_event
             for team, name in enumerate(("actor", "critic")):
-                for step, relaxed in enumerate(window[f"{name}/relaxed"][:]):
+                for step, relaxed in enumerate(window.relaxed(name)):
                     rows = slice(bounds[step], bounds[step + 1])
                     moved = np.isin(events["kind"][rows], ["sample", "value_tick"])
                     moved &= events["team"][rows] == team
@@ -182,7 +188,7 @@ def test_totals_are_the_sums_over_all_steps(recorded: Path) -> None:
 def test_the_file_explains_times_and_kinds_by_itself(recorded: Path) -> None:
     with h5py.File(recorded / "run.h5") as file:
         assert file.attrs["mode"] == "asynchronous"
-        events = file["windows/0/events"]
+        events = file["windows/events"]
         assert events["time"].attrs["ticks_per_period"] == TICKS
         meanings = events["kind"].attrs["flag_meanings"].split()
         codes = events["kind"].attrs["flag_values"]
@@ -200,8 +206,8 @@ def test_learned_feedback_weights_are_recorded_and_stay_the_transposed_weights(
             for layer in (2, 3):
                 assert np.array_equal(last[f"B{layer}"], last[f"W{layer}"].T)
                 assert not np.array_equal(last[f"B{layer}"], first[f"B{layer}"])
-                state = run.windows[1][f"{team}/after"]
-                assert np.array_equal(state[f"zB{layer}"][...], state[f"zW{layer}"][...].T)
+                state = run.windows[1].after(team)
+                assert np.array_equal(state[f"zB{layer}"], state[f"zW{layer}"].T)
 
 
 def test_the_lock_step_model_gives_the_bits_of_the_synchronous_one(

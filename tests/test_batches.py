@@ -16,6 +16,8 @@ from numpy.testing import assert_array_equal
 
 import neurosim
 from neurosim import cli, experiment, record, spec, sweep
+from neurosim.analysis.operations import operations
+from neurosim.analysis.replay import replay
 from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.learners import MonteCarlo
 from neurosim.plots import learning_curve
@@ -155,6 +157,11 @@ WRONG = [
     ("multiplexer/map_prop", {"batch.samples": 5}, "batch.samples: 5 is less than one batch"),
     ("multiplexer/map_prop", {"batch.signal": "value"}, "batch.signal = 'value': one of 'reward'"),
     ("multiplexer/map_prop", {"batch": 3}, "batch = 3: "),
+    (
+        "multiplexer/map_prop",
+        {"storage.values": "float32"},
+        "storage.values = 'float32': belongs to Algorithm 2",
+    ),
     ("multiplexer/reinforce", {"actor.N": 20}, "actor.N: 20 has no meaning with rule = 'reinforce"),
     ("multiplexer/reinforce", {"actor.step_size": 0.5}, "actor.step_size: 0.5 has no meaning"),
     ("multiplexer/thomas", {"actor.explore": None}, "actor.explore: missing; rule = 'thomas'"),
@@ -306,6 +313,32 @@ def test_killed_at_a_batch_a_run_resumes_to_the_same_bits(
     assert contents(folder) == whole
 
 
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_a_run_in_memory_is_the_run_on_disk(compression: str, tmp_path: Path) -> None:
+    model = load(SL, **{"storage.compression": compression})
+    with neurosim.open(experiment.run(model, 2, tmp_path)) as kept:
+        simulated = neurosim.simulate(model, 2)
+        assert simulated.complete
+        for column in ("reward", "samples"):
+            assert_array_equal(simulated.batches[column][:], kept.batches[column][:])
+        for key, array in kept.weights("actor", "final").items():
+            assert_array_equal(simulated.weights("actor", "final")[key], array)
+        assert repr(kept) == f"<Run {kept.path}: complete, 12 batches, 96 samples>"
+    stopped = neurosim.simulate(model, 2, on_episode=lambda batch: batch.number == 5)
+    assert (stopped.complete, len(stopped.batches)) == (False, 5)
+
+
+def test_xarray_opens_the_batches_of_a_run(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    folder = experiment.run(load(), 0, tmp_path)
+    with xarray.open_dataset(folder / "run.h5", group="batches", engine="h5netcdf") as batches:
+        assert dict(batches.sizes) == {"batch": 12}
+        assert batches["reward"].dims == ("batch",)
+    weights = "teams/actor/weights/final"
+    with xarray.open_dataset(folder / "run.h5", group=weights, engine="h5netcdf") as final:
+        assert final["W1"].dims == ("layer_1", "input")
+
+
 def test_a_run_that_diverges_keeps_what_came_before(tmp_path: Path) -> None:
     model = load(**{"actor.alpha": [1e200, 1e200, 1e200]})
     with pytest.raises(RunError, match=r"diverged in batch \d+.*Recorded up to there"):
@@ -420,6 +453,36 @@ def test_the_axes_of_a_figure_of_batches_span_what_came_after_the_first_errors()
     assert -0.5 < high < -0.4
     # of a single batch, and of rewards that are all the same, a figure can be drawn, too
     assert learning_curve.draw({"a": [np.array([1.0])]}, batch=128).axes[0].get_ylim()[1] > 1.0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rerecord", "--episode", "1", "--steps", "0:5"),
+        ("audit",),
+        *(
+            ("plot", figure, "-o", "figure.png")
+            for figure in (
+                *("trajectories", "coverage", "activity", "traffic", "staleness", "causes"),
+                *("operations", "energy", "relaxation", "alignment", "feedback"),
+            )
+        ),
+    ],
+    ids=lambda command: command[1] if command[0] == "plot" else command[0],
+)
+def test_what_is_for_episodes_refuses_batches(command: tuple[str, ...], do: Any) -> None:
+    experiment.run(load(), 0, "runs")
+    words = 2 if command[0] == "plot" else 1
+    status, _, err = do(*command[:words], "runs/multiplexer/map_prop/seed-0000", *command[words:])
+    assert status == 2
+    assert "asynchronous" in err if command == ("audit",) else "is a run of batches" in err
+    assert not Path("figure.png").exists()
+
+
+@pytest.mark.parametrize("analyse", [replay, operations])
+def test_analyses_of_teams_refuse_batches(analyse: Any) -> None:
+    with pytest.raises(InputError, match="is a run of batches"):
+        list(analyse(neurosim.simulate(load()), "actor"))
 
 
 def test_episodes_are_not_a_matter_of_batches(do: Any) -> None:

@@ -94,7 +94,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def wait_until_training(*folders: Path) -> None:
     """Wait until runs are in their first episodes: they have written their first checkpoint."""
-    wait_until(lambda: all((folder / "checkpoint.h5").exists() for folder in folders))
+    wait_until(lambda: all(list(folder.glob("checkpoints/episode-*.h5")) for folder in folders))
     time.sleep(0.2)
 
 
@@ -403,6 +403,113 @@ def test_a_run_without_an_episode_is_not_drawn(do: Neurosim) -> None:
     assert str(run_folder()) in done.err
 
 
+# --- figures -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small runs to draw: synchronous and asynchronous, with windows, and one without."""
+    folder = tmp_path_factory.mktemp("drawn")
+    small = {"actor.units": [4, 3], "critic.units": [4, 3], "task.episodes": 3}
+    windows = {"record": [{"episodes": [1, 2], "steps": [0, 3]}]}
+    return {
+        "layers": neurosim.run(neurosim.load("cartpole", small | windows), out=folder),
+        "more": neurosim.run(neurosim.load("cartpole", small | windows), 1, out=folder),
+        "agents": neurosim.run(neurosim.load("async/cartpole", small | windows), out=folder),
+        "plain": neurosim.run(neurosim.load("published/cartpole", small), out=folder),
+    }
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+@pytest.mark.parametrize(
+    ("figure", "runs", "options"),
+    [
+        ("trajectories", ["layers", "more", "agents", "plain"], ["--episodes", "1,3"]),
+        ("trajectories", ["plain"], ["--episodes", "2", "--x", "pole angle", "--y", "3"]),
+        ("coverage", ["layers", "more", "agents"], ["--bins", "7"]),
+        ("activity", ["layers"], ["--window", "1", "--team", "critic"]),
+        ("activity", ["agents"], ["--near", "0.5"]),
+        ("traffic", ["agents"], []),
+        ("staleness", ["agents"], []),
+        ("causes", ["agents"], ["--unit", "5", "--step", "1", "--depth", "3"]),
+        ("causes", ["agents"], ["--team", "critic", "--unit", "7", "--depth", "0"]),
+        ("operations", ["layers", "agents"], []),
+        ("energy", ["layers", "agents"], []),
+        ("relaxation", ["layers", "more", "agents"], []),
+        ("alignment", ["layers", "more", "agents"], []),
+        ("feedback", ["layers", "agents", "plain"], []),
+    ],
+)
+def test_every_figure_is_drawn(
+    do: Neurosim,
+    drawn: dict[str, Path],
+    figure: str,
+    runs: list[str],
+    options: list[str],
+    kind: str,
+) -> None:
+    file = f"{figure}.{kind}"
+    done = do("plot", figure, *(drawn[run] for run in runs), "-o", file, *options)
+    assert done == (0, f"{file}\n", "")
+    assert_is_figure(Path(file))
+    assert Path(file).stat().st_size < 500_000
+
+
+@pytest.mark.parametrize(
+    ("command", "run", "words"),
+    [
+        ("trajectories", "layers", ["episode 50", "holds episodes 1 to 3"]),
+        ("trajectories --episodes 0", "layers", ["episode 0", "holds episodes 1 to 3"]),
+        ("trajectories --episodes one", "layers", ["--episodes one", "1,50,100"]),
+        ("trajectories --x speed", "layers", ["component 'speed'", "1 (cart velocity)"]),
+        ("coverage --y 4", "layers", ["component '4'", "3 (pole angular velocity)"]),
+        ("coverage --bins 0", "layers", ["bins = 0"]),
+        ("activity", "plain", ["no windows", "--record"]),
+        ("activity --window 2", "layers", ["window = 2", "1 (episode 2)"]),
+        ("activity --team nobody", "layers", ["nobody", "critic"]),
+        ("causes", "layers", ["is a synchronous run", "--mode asynchronous"]),
+        ("causes --step 3", "agents", ["step = 3", "steps 0 to 2"]),
+        ("causes --unit 9", "agents", ["unit = 9", "units 0 to 8"]),
+        ("causes --tick 1000", "agents", ["tick = 1000", "ticks"]),
+        ("causes --depth -1", "agents", ["depth = -1"]),
+        ("traffic", "layers", ["is a synchronous run"]),
+        ("staleness", "layers", ["is a synchronous run"]),
+        ("relaxation", "plain", ["no step in full detail", "--record"]),
+        ("alignment", "plain", ["no step in full detail", "--record"]),
+    ],
+)
+def test_a_wrong_option_of_a_figure_is_named_with_its_remedy(
+    do: Neurosim, drawn: dict[str, Path], command: str, run: str, words: list[str]
+) -> None:
+    figure, *options = command.split()
+    done = do("plot", figure, drawn[run], "-o", "a.png", *options)
+    assert done.status == 2
+    message = re.sub(r"[\s│]+", " ", done.err)
+    for word in words:
+        assert word in message
+    assert not Path("a.png").exists()
+
+
+@pytest.mark.parametrize("figure", ["activity", "causes"])
+def test_a_figure_of_one_run_is_not_drawn_of_several(
+    do: Neurosim, drawn: dict[str, Path], figure: str
+) -> None:
+    done = do("plot", figure, drawn["layers"], drawn["more"], "-o", "a.png")
+    assert done.status == 2
+    assert "2 runs" in done.err
+
+
+def test_runs_that_observe_different_things_are_not_drawn_together(
+    do: Neurosim, drawn: dict[str, Path]
+) -> None:
+    do("run", "acrobot", "--episodes", 1, "--quiet", "--set", "task.options.max_episode_steps=20")
+    other = "runs/acrobot/seed-0000"
+    for figure in ("trajectories", "coverage"):
+        done = do("plot", figure, drawn["layers"], other, "-o", "a.png")
+        assert done.status == 2
+        assert "observe different things" in done.err
+
+
 # --- Ctrl-C --------------------------------------------------------------------------------------
 
 
@@ -556,8 +663,9 @@ HEAVY = "{'numba', 'gymnasium', 'h5py', 'matplotlib', 'numpy'}"
         "import neurosim",
         "from neurosim.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "from neurosim.cli import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass",
+        "from neurosim.cli import main\ntry: main(['plot', '-h'])\nexcept SystemExit: pass",
     ],
-    ids=["import", "help", "run help"],
+    ids=["import", "help", "run help", "figure help"],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     code = f"import sys\n{code}\nprint(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"

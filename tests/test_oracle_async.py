@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bridge import TEAMS, settings_of, small_spec, state_of, timed_spec, values_of
+from bridge import TEAMS, settings_of, small_spec, state_of, timed_spec, values_of, with_packets
 from numpy.testing import assert_array_equal
 from oracle import Array, Settings, State, new_state
 from oracle_async import TICKS, AsyncAgent, Timing, rounded
@@ -170,7 +170,7 @@ class TestByHand:
             orient(team)
         agent.write_log(True)
         agent.begin(np.array([self.x]))
-        events = agent.events()
+        events = with_packets(agent.events())
         rows, names, sent = [], {}, {"value": 0, "error": 0}
         for i in np.flatnonzero(events["team"] == 1):
             time, unit, kind, value, source, packet = (

@@ -516,6 +516,7 @@ def expected_datasets(sizes: Sizes) -> dict[str, tuple[Any, tuple[int, ...]]]:
     found["steps/episode"] = ("i4", (sizes.steps,))
     found["steps/observation"] = ("f8", (sizes.steps, sizes.observations))
     found["steps/action"] = (sizes.action[0], (sizes.steps, *sizes.action[1:]))
+    windows = len(sizes.windows)
     for team, outputs in (("actor", sizes.outputs), ("critic", 1)):
         layers = [sizes.observations, 8, 4, outputs]
         shapes: dict[str, tuple[int, ...]] = {}
@@ -528,14 +529,23 @@ def expected_datasets(sizes: Sizes) -> dict[str, tuple[Any, tuple[int, ...]]]:
         for which in ("initial", "final"):
             for key, shape in shapes.items():
                 found[f"teams/{team}/weights/{which}/{key}"] = ("f8", shape)
-        for k, steps in enumerate(sizes.windows):
-            for values in ("sampled", "relaxed"):
-                found[f"windows/{k}/{team}/{values}"] = ("f8", (steps, units))
-            for when in ("before", "after"):
-                found[f"windows/{k}/{team}/{when}/adam_count"] = ("i8", ())
-                for prefix in ("", "z", "m", "v"):
-                    for key, shape in shapes.items():
-                        found[f"windows/{k}/{team}/{when}/{prefix}{key}"] = ("f8", shape)
+        for values in ("sampled", "relaxed"):
+            found[f"windows/steps/{team}_{values}"] = ("f8", (sum(sizes.windows), units))
+        for when in ("before", "after"):
+            group = f"windows/{team}/{when}"
+            found[f"{group}/adam_count"] = ("i8", (windows,))
+            for prefix in ("", "z", "m", "v"):
+                for key, shape in shapes.items():
+                    found[f"{group}/{prefix}{key}"] = ("f8", (windows, *shape))
+    for name, dtype in {
+        "first_step": "i8",
+        "n_steps": "i4",
+        "episode": "i4",
+        "first_row": "i8",
+        "complete": "?",
+    }.items():
+        found[f"windows/{name}"] = (dtype, (windows,))
+    found["windows/steps/step"] = ("i8", (sum(sizes.windows),))
     return {path: (np.dtype(dtype), shape) for path, (dtype, shape) in found.items()}
 
 
@@ -564,15 +574,22 @@ def test_a_run_file_holds_what_the_schema_says_and_nothing_else(
         found: dict[str, Any] = {}
 
         def visit(path: str, node: Any) -> None:
-            if isinstance(node, h5py.Dataset):
+            if isinstance(node, h5py.Dataset) and not node.is_scale:
                 found[path] = (node.dtype, node.shape)
 
         file.visititems(visit)
+        counts = {
+            found.pop(f"windows/{team}/{when}/{count}", None)
+            for team in ("actor", "critic")
+            for when in ("before", "after")
+            for count in ("passes", "iterations")
+        }
+        assert counts <= {None, (np.dtype("i8"), (len(windows),))}
         assert found == expected_datasets(sizes)
 
         attrs = dict(file.attrs)
         assert attrs["format"] == "neurosim-run"
-        assert attrs["format_version"] == 1
+        assert attrs["format_version"] == 2
         assert attrs["model"] == model.text == (undisturbed(case) / "model.toml").read_text()
         assert attrs["model_name"] == model.name
         assert attrs["seed"] == SEED
@@ -722,14 +739,14 @@ def test_at_a_step_limit_the_td_error_is_bootstrapped_or_zero(
 # --- windows -------------------------------------------------------------------------------------
 
 
-def oracle_state(group: Any) -> oracle.State:
+def oracle_state(state: Any) -> oracle.State:
     """The recorded state of a team as the oracle's."""
     lists = {
-        f"{prefix}{kind}": [np.asarray(group[f"{prefix}{kind}{layer}"]) for layer in (1, 2, 3)]
+        f"{prefix}{kind}": [state[f"{prefix}{kind}{layer}"].copy() for layer in (1, 2, 3)]
         for prefix in ("", "z", "m", "v")
         for kind in ("W", "b")
     }
-    return oracle.State(**lists, updates=int(group["adam_count"][...]))
+    return oracle.State(**lists, updates=int(state["adam_count"]))
 
 
 def assert_close(found: Any, expected: Any) -> None:
@@ -755,12 +772,11 @@ def test_the_algorithm_replayed_from_a_windows_start_gives_all_that_it_holds(
         settings = settings_of(model.spec, team, n_in, n_out)
         first_step = run.episodes["first_step"][:]
         noise = []
-        for window in run.windows.values():
-            first, n_steps = window.attrs["first_step"], window.attrs["n_steps"]
-            episode = window.attrs["episode"]
-            sampled, relaxed = window[f"{team}/sampled"][...], window[f"{team}/relaxed"][...]
+        for window in run.windows:
+            first, n_steps, episode = window.first_step, window.n_steps, window.episode
+            sampled, relaxed = window.sampled(team), window.relaxed(team)
             assert len(sampled) == len(relaxed) == n_steps
-            state = oracle_state(window[f"{team}/before"])
+            state = oracle_state(window.before(team))
             for t in range(n_steps):
                 row = first + t
                 extra = episode - 1 if learning.terminal_iteration else 0
@@ -782,7 +798,7 @@ def test_the_algorithm_replayed_from_a_windows_start_gives_all_that_it_holds(
                 H = oracle.relax(settings, state, H, forward)
                 assert_close(relaxed[t], np.concatenate(H[1:]))
                 oracle.accumulate(settings, state, H)
-            after = oracle_state(window[f"{team}/after"])
+            after = oracle_state(window.after(team))
             assert after.updates == state.updates
             for name in ("W", "b", "zW", "zb", "mW", "mb", "vW", "vb"):
                 for found, expected in zip(getattr(after, name), getattr(state, name), strict=True):
@@ -800,10 +816,10 @@ def test_the_output_units_of_a_window_are_the_action(
     model = load(case)
     with neurosim.open(undisturbed(case)) as run:
         assert run.windows
-        for window in run.windows.values():
-            first, n_steps = window.attrs["first_step"], window.attrs["n_steps"]
-            action = run.steps["action"][first : first + n_steps]
-            sampled, relaxed = window["actor/sampled"][...], window["actor/relaxed"][...]
+        for window in run.windows:
+            action = window.steps["action"][:]
+            sampled, relaxed = window.sampled("actor"), window.relaxed("actor")
+            assert len(action) == len(sampled) == window.n_steps
             outputs = sampled[:, 12:]
             assert_array_equal(relaxed[:, 12:], outputs)
             assert (relaxed[:, :12] != sampled[:, :12]).all()
@@ -818,21 +834,22 @@ def test_a_window_ends_in_the_state_in_which_the_next_one_begins(tmp_path: Path)
         record = [{"episodes": [3], "steps": [first, last]}]
         model = load("gaussian", record=record)
         folder = neurosim.run(model, SEED, tmp_path / f"{first} to {last}")
-        (only,) = neurosim.open(folder).windows.values()
-        assert only.attrs["n_steps"] == last - first
-        assert only.attrs["first_step"] == 80 + first
+        (only,) = neurosim.open(folder).windows
+        assert only.n_steps == last - first
+        assert only.first_step == 80 + first
         return only
 
     earlier, later, both = window(0, 5), window(5, 9), window(0, 9)
     for team in ("actor", "critic"):
-        assert set(earlier[f"{team}/after"]) == set(later[f"{team}/before"])
-        for name, array in earlier[f"{team}/after"].items():
-            assert_array_equal(array[...], later[f"{team}/before"][name][...])
-            assert_array_equal(both[f"{team}/before"][name], earlier[f"{team}/before"][name])
-            assert_array_equal(both[f"{team}/after"][name], later[f"{team}/after"][name])
-        for values in ("sampled", "relaxed"):
-            parts = [part[f"{team}/{values}"][...] for part in (earlier, later)]
-            assert_array_equal(np.concatenate(parts), both[f"{team}/{values}"][...])
+        assert set(earlier.after(team)) == set(later.before(team))
+        for name, array in earlier.after(team).items():
+            assert_array_equal(array, later.before(team)[name])
+            assert_array_equal(both.before(team)[name], earlier.before(team)[name])
+            assert_array_equal(both.after(team)[name], later.after(team)[name])
+        sampled = [part.sampled(team) for part in (earlier, later)]
+        assert_array_equal(np.concatenate(sampled), both.sampled(team))
+        relaxed = [part.relaxed(team) for part in (earlier, later)]
+        assert_array_equal(np.concatenate(relaxed), both.relaxed(team))
 
 
 def test_a_window_ends_with_its_episode_and_one_beyond_it_is_not_there(tmp_path: Path) -> None:
@@ -843,8 +860,7 @@ def test_a_window_ends_with_its_episode_and_one_beyond_it_is_not_there(tmp_path:
         record = [{"episodes": episodes, "steps": steps}]
         model = neurosim.load("cartpole", SMALL | settings | {"record": record})
         with neurosim.open(neurosim.run(model, 0, tmp_path, force=True)) as run:
-            found = [window.attrs for window in run.windows.values()]
-        return [(a["episode"], a["first_step"], a["n_steps"]) for a in found]
+            return [(each.episode, each.first_step, each.n_steps) for each in run.windows]
 
     assert windows("all") == [(1, 0, 10), (2, 10, 10), (3, 20, 10)]
     assert windows([8, 50]) == [(1, 8, 2), (2, 18, 2), (3, 28, 2)]
@@ -894,8 +910,12 @@ def test_what_came_before_a_divergence_is_there_and_right(reward: float, tmp_pat
             assert_array_equal(column[:], good.episodes[name][:2])
         for name, column in run.steps.items():
             assert_array_equal(column[:24], good.steps[name][:24])
-        for name in ("actor/sampled", "critic/relaxed", "actor/after/W1", "critic/before/zW2"):
-            assert_array_equal(run.windows[0][name][...], good.windows[0][name][...])
+        found, expected = run.windows[0], good.windows[0]
+        assert found.complete
+        assert_array_equal(found.sampled("actor"), expected.sampled("actor"))
+        assert_array_equal(found.relaxed("critic"), expected.relaxed("critic"))
+        assert_array_equal(found.after("actor")["W1"], expected.after("actor")["W1"])
+        assert_array_equal(found.before("critic")["zW2"], expected.before("critic")["zW2"])
 
 
 def test_a_divergence_in_the_last_transition_of_a_run_is_reported(tmp_path: Path) -> None:
@@ -920,8 +940,17 @@ def test_every_window_of_a_run_that_diverged_says_which_steps_it_holds(tmp_path:
     with pytest.raises(RunError, match="diverged"):
         neurosim.run(model, 0, tmp_path)
     with neurosim.open(experiment.run_folder(model, 0, tmp_path)) as run:
-        for window in run.windows.values():
-            assert window.attrs["n_steps"] == len(window["actor/sampled"])
+        first, second = run.windows
+        assert [first.complete, second.complete] == [True, False]
+        assert (first.first_step, first.n_steps, second.first_step) == (0, 10, 10)
+        assert second.n_steps in (4, 5)
+        for window in run.windows:
+            assert len(window.sampled("actor")) == len(window.relaxed("critic")) == window.n_steps
+        for name, array in second.after("actor").items():
+            lost = np.isnan(array) if array.dtype.kind == "f" else array == -1
+            assert lost.all(), name
+        for name, array in first.after("actor").items():
+            assert np.isfinite(array).all(), name
 
 
 # --- full disks ----------------------------------------------------------------------------------
@@ -1030,7 +1059,7 @@ def test_a_box_of_actions_receives_what_the_output_units_say(tmp_path: Path) -> 
     folder = neurosim.run(neurosim.load("mountaincar", SMALL | settings), 0, tmp_path)
     given, recorded = received(folder)
     with neurosim.open(folder) as run:
-        outputs = [window["actor/sampled"][...][:, 12:] for window in run.windows.values()]
+        outputs = [window.sampled("actor")[:, 12:] for window in run.windows]
     expected = np.clip(1.5 * np.concatenate(outputs) + 0.25, ARMS.low, ARMS.high)
     assert given.dtype == np.float32
     assert given.shape == recorded.shape == (50, 2)
@@ -1060,7 +1089,7 @@ def test_actions_that_are_counted_from_one_are_given_so(tmp_path: Path) -> None:
     folder = neurosim.run(neurosim.load("cartpole", SMALL | settings), 0, tmp_path)
     given, recorded = received(folder)
     with neurosim.open(folder) as run:
-        outputs = [window["actor/sampled"][...][:, 12:] for window in run.windows.values()]
+        outputs = [window.sampled("actor")[:, 12:] for window in run.windows]
     assert set(given) == {1, 2, 3}
     assert_array_equal(given, 1 + np.concatenate(outputs).argmax(axis=1))
     assert_array_equal(recorded, given)

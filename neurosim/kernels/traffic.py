@@ -107,6 +107,30 @@ def lane_of(layers, d, layer):
 
 
 @part
+def lost_as_a_whole(team, wiring, key, d, s, number):
+    """Whether packet `number` of sender s reaches nobody."""
+    out = d * team.h.size + s
+    if wiring.loss_per_synapse or wiring.loss[out] == 0.0:
+        return False
+    if d == UP and number == 0 and wiring.timer < 0:
+        return False
+    where = team.where + np.uint64(VALUE_LOSS if d == UP else ERROR_LOSS)
+    event = (team.count[PASSES] - 1) << 20 | number
+    return uniform(key, event, s - team.size[0], where) < wiring.loss[out]
+
+
+@part
+def journey(team, wiring, key, d, s, number):
+    """How long packet `number` of sender s takes, but for what a synapse adds."""
+    delay = wiring.delay[d * team.h.size + s]
+    if wiring.packet_delay == 0:
+        return delay
+    where = team.where + np.uint64(VALUE_DELAY if d == UP else ERROR_DELAY)
+    event = (team.count[PASSES] - 1) << 20 | number
+    return delay + np.int64(uniform(key, event, s - team.size[0], where) * wiring.packet_delay)
+
+
+@part
 def send(team, wiring, mail, log, key, d, s, payload, time, rank):
     """Unit s hands a packet to its wire, unless it has hardly changed.  Returns its id, or NOBODY.
 
@@ -126,18 +150,11 @@ def send(team, wiring, mail, log, key, d, s, payload, time, rank):
     mail.clock[PACKETS] = packet + 1
     mail.last[out] = payload
     count(mail, layers, SENT, lane, receivers)
-    event, unit = (team.count[PASSES] - 1) << 20 | number, s - team.size[0]
-    reliable = number == 0 and d == UP and wiring.timer < 0
-    if wiring.loss[out] > 0.0 and not wiring.loss_per_synapse and not reliable:
-        where = team.where + np.uint64(VALUE_LOSS if d == UP else ERROR_LOSS)
-        if uniform(key, event, unit, where) < wiring.loss[out]:
-            count(mail, layers, LOST, lane, receivers)
-            emit(log, time, LOSE + d, unit, payload, NOBODY, packet, rank)
-            return packet
-    arrival = time + wiring.delay[out]
-    if wiring.packet_delay > 0:
-        where = team.where + np.uint64(VALUE_DELAY if d == UP else ERROR_DELAY)
-        arrival += np.int64(uniform(key, event, unit, where) * wiring.packet_delay)
+    if lost_as_a_whole(team, wiring, key, d, s, number):
+        count(mail, layers, LOST, lane, receivers)
+        emit(log, time, LOSE + d, s - team.size[0], payload, NOBODY, packet, rank)
+        return packet
+    arrival = time + journey(team, wiring, key, d, s, number)
     if wiring.per_synapse:
         place = mail.start[out] + mail.wired[out]
         mail.wired[out] += 1

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.kernels.agent import BOOTSTRAP, bounded
-from neurosim.kernels.clock import NOW
+from neurosim.kernels.clock import DIGIT, NOW
 from neurosim.kernels.engine import KOLEN_POLLACK, SYMMETRIC
+from neurosim.kernels.merge import merge
 from neurosim.kernels.traffic import BINS, FORWARD, IDLE, LEARNING, MOVES, STALENESS
 from neurosim.learners.map_prop import MapProp
-from neurosim.memory import Floats, Integers, Team
+from neurosim.memory import Events, Floats, Integers, Team
 from neurosim.spec import TEAMS, Spec, timing_of
 from neurosim.teams import AsynchronousTeam
 from neurosim.timing import feedback_weights
@@ -20,15 +21,6 @@ _MAIL = (
     *("updates", "heard", "heard_time", "sent_sum", "slot", "slot_time", "slot_sum", "clock"),
     *("zt", "mt", "vt", "totals"),
 )
-EVENT_TYPES = {
-    "time": np.int64,
-    "team": np.uint8,
-    "unit": np.int32,
-    "kind": np.uint8,
-    "value": np.float64,
-    "source": np.int32,
-    "packet": np.int64,
-}
 
 
 class AsynchronousMapProp(MapProp):
@@ -49,6 +41,7 @@ class AsynchronousMapProp(MapProp):
             for name, block in zip(TEAMS, blocks, strict=True)
         )
         self.teams = (actor, critic)
+        self._hold_events(0)
 
     def begin(self, observation: Floats) -> Floats:
         """First step of an episode.  Returns the actor's output (n_actions,), a view."""
@@ -102,11 +95,14 @@ class AsynchronousMapProp(MapProp):
         return found
 
     def state_of(self, name: str) -> dict[str, NDArray[np.generic]]:
-        """As `MapProp.state_of`, with feedback weights that are learned; adam_count is per unit."""
+        """As `MapProp.state_of`, with feedback weights that are learned and what mailboxes hold;
+        adam_count is per unit."""
         team, found = self._team(name), super().state_of(name)
         if team.wiring.feedback == KOLEN_POLLACK:
             for prefix in "zmv":
                 found |= _named_feedback(team.memory, getattr(team.mail, f"{prefix}t"), prefix)
+        held = "slot" if team.wiring.per_synapse else "heard"
+        found[held] = getattr(team.mail, held)
         return found | {"adam_count": team.mail.updates[int(team.memory.size[0]) :]}
 
     def counts(self) -> dict[str, Integers]:
@@ -126,19 +122,13 @@ class AsynchronousMapProp(MapProp):
         }
 
     def events(self) -> dict[str, NDArray[np.generic]]:
-        """Columns of what happened in the latest step, in its order."""
-        logs = [(number, team.log) for number, team in enumerate(self.teams)]
-        rows = [slice(0, int(log.count[0])) for _, log in logs]
-        order = np.concatenate([log.order[r] for (_, log), r in zip(logs, rows, strict=True)])
-        order = np.argsort(order, kind="stable")
-        columns: dict[str, NDArray[np.generic]] = {
-            name: np.concatenate(
-                [getattr(log, name)[r] for (_, log), r in zip(logs, rows, strict=True)]
-            )[order]
-            for name in ("time", "unit", "kind", "value", "source", "packet")
-        }
-        columns["team"] = np.repeat([0, 1], [r.stop for r in rows])[order]
-        return {name: columns[name].astype(dtype) for name, dtype in EVENT_TYPES.items()}
+        """Columns of what happened in the latest step, in its order; views, until the next one."""
+        logs = [team.log_block for team in self.teams]
+        rows = sum(int(team.log.count[0]) for team in self.teams)
+        if rows > self._events.time.size:
+            self._hold_events(2 * rows)
+        merge(*logs, self._work, self._events)
+        return {name: column[:rows] for name, column in self._events._asdict().items()}
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that learning has changed, by name: what a checkpoint holds."""
@@ -155,6 +145,19 @@ class AsynchronousMapProp(MapProp):
         for name, team in zip(TEAMS, self.teams, strict=True):
             if team.wiring.feedback != SYMMETRIC:  # not the transposed weights
                 team.memory.wt[:] = state[f"{name}/wt"]
+
+    def _hold_events(self, rows: int) -> None:
+        """Make room to list so many events."""
+        self._work = (*np.zeros((3, rows), np.int64), np.zeros(2**DIGIT, np.int64))
+        self._events = Events(
+            time=np.zeros(rows, np.int64),
+            team=np.zeros(rows, np.uint8),
+            unit=np.zeros(rows, np.int32),
+            kind=np.zeros(rows, np.uint8),
+            value=np.zeros(rows),
+            source=np.zeros(rows, np.int32),
+            cause=np.zeros(rows, np.int32),
+        )
 
     def _team(self, name: str) -> AsynchronousTeam:
         return self.teams[TEAMS.index(name)]

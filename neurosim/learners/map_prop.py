@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from neurosim.errors import RunError
 from neurosim.kernels import agent as kernels
-from neurosim.kernels.team import UPDATES
+from neurosim.kernels.team import PASSES, UPDATES
 from neurosim.memory import Block, Floats, Integers, Team
 from neurosim.network import (
     build_shared,
@@ -103,12 +103,14 @@ class MapProp:
 
     def state_of(self, name: str) -> dict[str, NDArray[np.generic]]:
         """Views of all that a team has learned: `weights`, the traces zW1, zb1, ..., Adam's moments
-        mW1, ..., vW1, ... and its number of updates, adam_count."""
+        mW1, ..., vW1, ... and its number of updates, adam_count; then how many feed-forward passes
+        it and how many iterations the agent has made."""
         team = getattr(self, name)
         arrays: dict[str, NDArray[np.generic]] = {**self.weights(name)}
         for prefix in "zmv":
             arrays |= named_layers(team, getattr(team, prefix), prefix)
-        return arrays | {"adam_count": team.count[UPDATES]}
+        counts = {"passes": team.count[PASSES], "iterations": self.shared.steps[0]}
+        return arrays | {"adam_count": team.count[UPDATES]} | counts
 
     def counts(self) -> dict[str, Integers]:
         """What the latest step counted, by column of /steps: of units that are agents."""

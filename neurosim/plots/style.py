@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurosim.errors import InputError, RunError
@@ -26,6 +27,13 @@ def apply() -> None:
             "savefig.dpi": 200,
         }
     )
+
+
+def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:
+    """One legend above all panels, of the labels in one of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, min(len(labels), 96 // (8 + max(map(len, labels)))))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title)
 
 
 def check_figure_path(path: Path) -> None:

@@ -1,22 +1,31 @@
 """Runs on disk: written in closed segments, sealed into one file, resumed from checkpoints, read.
 
-A run is a folder with ``model.toml``, ``provenance.json``, ``checkpoint.h5``, ``segments/`` while
-it is being written, and ``run.h5`` once it is sealed.
+A run is a folder with ``model.toml``, ``provenance.json``, ``checkpoints/``, ``segments/`` while it
+is being written, and ``run.h5`` once it is sealed.
 """
 
 from neurosim.record import checkpoint, schema
-from neurosim.record.files import write_atomically
-from neurosim.record.reader import Column, Group, Run, Table, open_run
-from neurosim.record.segments import SegmentWriter, drop_segments, seal
+from neurosim.record.contents import Column, Contents, Group
+from neurosim.record.files import check_compression, write_atomically
+from neurosim.record.reader import Run, Table, Window, open_run
+from neurosim.record.recorder import Recorder
+from neurosim.record.sealing import drop_segments, merge, seal
+from neurosim.record.stores import FolderStore, MemoryStore
 
 __all__ = [
     "Column",
+    "Contents",
+    "FolderStore",
     "Group",
+    "MemoryStore",
+    "Recorder",
     "Run",
-    "SegmentWriter",
     "Table",
+    "Window",
+    "check_compression",
     "checkpoint",
     "drop_segments",
+    "merge",
     "open_run",
     "schema",
     "seal",

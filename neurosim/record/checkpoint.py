@@ -1,4 +1,7 @@
-"""The state of a run in one file, from which it resumes with the same bits.
+"""States of a run, from each of which it goes on with the same bits.
+
+A run folder keeps a few of them in ``checkpoints/``, spread over the run; it resumes from the
+latest, and what was not recorded can be recorded again from any of them.
 
 A checkpoint is an HDF5 file followed by four bytes, the CRC-32 of all before them: HDF5 does not
 notice a flipped bit in an array, and a run that resumes from one would differ silently. Tools that
@@ -17,8 +20,11 @@ import numpy as np
 from neurosim.errors import InputError
 from neurosim.record.files import Array, hdf5_image, plain_attributes, write_atomically
 
+FOLDER = "checkpoints"
+
 _FORMAT = "neurosim-checkpoint"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+_MOST_KEPT = 8
 
 
 def save(path: Path, arrays: Mapping[str, Array], attrs: Mapping[str, int | float | str]) -> None:
@@ -81,9 +87,10 @@ def load(path: Path) -> tuple[dict[str, Array], dict[str, int | float | str]]:
     with h5py.File(io.BytesIO(image), "r") as file:
         if file.attrs.get("format") != _FORMAT:
             raise foreign
-        if file.attrs["format_version"] > _FORMAT_VERSION:
+        if file.attrs["format_version"] != _FORMAT_VERSION:
             raise InputError(
-                f"The checkpoint {path} was written by a newer neurosim. Install that version."
+                f"The checkpoint {path} was written by another version of neurosim, format "
+                f"{file.attrs['format_version']} instead of {_FORMAT_VERSION}. Use that version."
             )
         arrays: dict[str, Array] = {}
 
@@ -93,6 +100,37 @@ def load(path: Path) -> tuple[dict[str, Array], dict[str, int | float | str]]:
 
         file["arrays"].visititems(collect)
         return arrays, plain_attributes(file["attrs"].attrs)
+
+
+def kept(folder: Path) -> dict[int, Path]:
+    """Return the checkpoints in a run folder by the number of episodes, or batches, that were done.
+
+    They are in order.
+    """
+    files = sorted((folder / FOLDER).glob("episode-*.h5"))
+    return {int(file.stem.removeprefix("episode-")): file for file in files}
+
+
+def keep(
+    folder: Path,
+    episode: int,
+    arrays: Mapping[str, Array],
+    attrs: Mapping[str, int | float | str],
+) -> None:
+    """Write the checkpoint of a run after an episode or batch; of too many the least missed goes.
+
+    Raises
+    ------
+    RunError
+        The file could not be written.
+    """
+    (folder / FOLDER).mkdir(exist_ok=True)
+    save(folder / FOLDER / f"episode-{episode:09d}.h5", arrays, attrs)
+    files = kept(folder)
+    if len(files) > _MOST_KEPT:
+        done = list(files)
+        gaps = {done[k]: done[k + 1] - done[k - 1] for k in range(1, len(done) - 1)}
+        files[min(gaps, key=gaps.__getitem__)].unlink()
 
 
 def _checksum(image: bytes) -> bytes:

@@ -1,28 +1,25 @@
-"""Reading runs: sealed, running or killed, through one interface, and only what is asked for.
+"""Reading runs: sealed, running or killed, through one interface, and only what is asked for."""
 
-A run that is not sealed lies in many closed segments. Its growing datasets are shown as one
-:class:`Column` each, which joins the rows of all segments when it is read; a sealed run is the same
-with one file. What is written in several segments, attributes included, counts as last written.
-"""
-
-import contextlib
 import os
-from collections.abc import ItemsView, Iterator, KeysView, Mapping
-from dataclasses import dataclass, field
+from collections.abc import ItemsView, Iterator, KeysView, Sequence
 from pathlib import Path
-from types import EllipsisType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import h5py
 import numpy as np
 
-from neurosim.errors import InputError, NeurosimError
+from neurosim.errors import InputError
+from neurosim.memory import Floats, Integers
 from neurosim.record import schema
-from neurosim.record.files import Array, block_rows, plain_attributes
+from neurosim.record.contents import Column, Contents, Group
+from neurosim.record.files import Array, Source
+from neurosim.record.sealing import fingerprint
+from neurosim.record.stores import closed_segments
+from neurosim.spec import MonteCarloSpec, Spec, parse
 
-Index = int | np.integer[Any] | slice | EllipsisType | list[int] | Array
-
-_MOST_OPEN_FILES = 4  # HDF5 keeps up to 32 MB of metadata for each
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 
 def open_run(path: str | os.PathLike[str]) -> "Run":
@@ -45,42 +42,10 @@ def open_run(path: str | os.PathLike[str]) -> "Run":
         There is no run at `path`, or a file of it is damaged, foreign, or of a newer version.
     """
     path = Path(path)
-    return Run(path, Contents(_files_of(path)))
+    return Run(path, Contents(lambda: _files_of(path)))
 
 
-def numbered_segments(folder: Path) -> dict[int, Path]:
-    """Return the segments in a run folder by number."""
-    files = (folder / schema.SEGMENTS_FOLDER).glob("*.h5")
-    return {int(file.stem): file for file in sorted(files) if file.stem.isdigit()}
-
-
-def closed_segments(folder: Path) -> list[Path]:
-    """Return the closed segments of a run folder in order; none once they are being dropped."""
-    found = numbered_segments(folder)
-    if 0 not in found:
-        return []
-    for number in range(len(found)):
-        if number not in found:
-            raise InputError(
-                f"Segment {number} is missing from {folder / schema.SEGMENTS_FOLDER}. "
-                "Restore it from a copy, or record the run again."
-            )
-    return [found[number] for number in range(len(found))]
-
-
-def fingerprint(segments: list[Path]) -> tuple[int, int]:
-    """Return the number and total bytes of segments: what a sealed file was made from.
-
-    Times of modification would not do: copying a run folder changes them.
-    """
-    size = 0
-    for segment in segments:
-        with _reading(segment):
-            size += segment.stat().st_size
-    return len(segments), size
-
-
-def _files_of(path: Path) -> list[Path]:
+def _files_of(path: Path) -> list[Source]:
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -89,7 +54,7 @@ def _files_of(path: Path) -> list[Path]:
     if sealed.is_file():
         if not segments:
             return [sealed]
-        with Contents([sealed]) as contents:
+        with Contents(lambda: [sealed]) as contents:
             made_from = contents.attributes("").get("segments", ())
         if tuple(made_from) == fingerprint(segments):
             return [sealed]
@@ -98,303 +63,7 @@ def _files_of(path: Path) -> list[Path]:
             f"{path} holds no run.h5 and no closed segment. Give a run folder, "
             "or wait until the run has recorded something."
         )
-    return segments
-
-
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Turn whatever h5py raises on a bad file into one clear error."""
-    try:
-        yield
-    except (NeurosimError, MemoryError):
-        raise
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{file} is gone: the run was sealed, resumed or moved. Open the run again."
-        ) from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read. Ask its owner for permission.") from error
-    except Exception as error:
-        raise InputError(
-            f"{file} is damaged, incomplete or not an HDF5 file ({error}). "
-            "Restore it from a copy, or record the run again."
-        ) from error
-
-
-def _check_format(path: Path, file: Any) -> None:
-    name = file.attrs.get("format")
-    if name != schema.FORMAT:
-        raise InputError(
-            f"{path} is not a neurosim run: its attribute 'format' is {name!r}. "
-            "Give a run folder or its run.h5."
-        )
-    version = int(file.attrs["format_version"])
-    if version > schema.FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format version {version}, and this neurosim reads versions up to "
-            f"{schema.FORMAT_VERSION}. Install a newer neurosim."
-        )
-
-
-@dataclass
-class _Entry:
-    """One name: the files that hold it, and what they say of it together."""
-
-    files: list[Path] = field(default_factory=list)
-    attrs: dict[str, Any] = field(default_factory=dict)
-    children: list[str] | None = None  # None: not looked up yet
-    dtype: np.dtype[Any] | None = None  # None: a group
-    shape: tuple[int, ...] = ()
-    growing: bool = False
-    parts: list[tuple[Path, int]] = field(default_factory=list)  # files with rows, how many
-
-    def add(self, path: Path, node: Any) -> None:
-        """Take in what one more file holds under this name."""
-        self.files.append(path)
-        if len(node.attrs):
-            self.attrs.update(plain_attributes(node.attrs))
-        if not isinstance(node, h5py.Dataset):
-            return
-        shape, growing = node.shape, node.shape != () and node.maxshape[0] is None
-        rows = shape[0] if shape else 1
-        if not (growing and self.growing):
-            self.dtype, self.shape, self.growing = node.dtype, shape, growing
-            self.parts = [(path, rows)]
-            return
-        if (node.dtype, shape[1:]) != (self.dtype, self.shape[1:]):
-            raise InputError(
-                f"{path} holds {node.name} in another layout than the segments before it. "
-                "Record the run again."
-            )
-        self.shape = (self.shape[0] + rows, *shape[1:])
-        self.parts.append((path, rows))
-
-
-class Contents:
-    """What a list of files holds, joined, and looked up no further than is asked for."""
-
-    def __init__(self, files: list[Path]) -> None:
-        root = _Entry()
-        self._entries = {"": root}
-        self._open: dict[Path, Any] = {}
-        try:
-            for path in files:
-                with _reading(path):
-                    file = self._file(path)
-                    _check_format(path, file)
-                    root.add(path, file)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> "Contents":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release the open files; a later read opens them again."""
-        while self._open:
-            self._open.popitem()[1].close()
-
-    def walk(self, name: str = "") -> Iterator[str]:
-        """Yield the names of all that lies below a group, then its own; "" is the root.
-
-        What was yielded is forgotten when the next group is, so that a walk takes little memory.
-        """
-        for child in self.children(name):
-            yield from self.walk(_join(name, child))
-        yield name
-        entry = self._entries[name]
-        for child in entry.children or ():
-            del self._entries[_join(name, child)]
-        entry.children = None
-
-    def attributes(self, name: str) -> dict[str, Any]:
-        """Return the attributes of a group or dataset, or raise KeyError."""
-        return dict(self._entry(name).attrs)
-
-    def children(self, name: str) -> list[str]:
-        """Return the names right below a group, none if there is no such group."""
-        try:
-            entry = self._entry(name)
-        except KeyError:
-            return []
-        if entry.dtype is not None:
-            return []
-        if entry.children is None:
-            found: dict[str, _Entry] = {}
-            for path in entry.files:
-                with _reading(path):
-                    for child, node in self._file(path)[name or "/"].items():
-                        found.setdefault(child, _Entry()).add(path, node)
-            self._entries.update((_join(name, child), found[child]) for child in found)
-            entry.children = list(found)
-        return entry.children
-
-    def node(self, name: str) -> "Column | Group":
-        """Return the column or group of that name, or raise KeyError."""
-        entry = self._entry(name)
-        if entry.dtype is None:
-            return Group(self, name)
-        return Column(self, name, entry.dtype, entry.shape, entry.growing)
-
-    def read(self, name: str, start: int, stop: int, out: Array) -> None:
-        """Fill `out` with rows of a column, opening only the files that hold them."""
-        first = 0
-        for path, rows in self._entries[name].parts:
-            low, high = max(start, first), min(stop, first + rows)
-            if low < high:
-                with _reading(path):
-                    out[low - start : high - start] = self._file(path)[name][
-                        low - first : high - first
-                    ]
-            first += rows
-
-    def read_single(self, name: str) -> Array:
-        """Return the value of a dataset without dimensions."""
-        path = self._entries[name].parts[0][0]
-        with _reading(path):
-            return np.asarray(self._file(path)[name][()])
-
-    def _entry(self, name: str) -> _Entry:
-        if name not in self._entries:
-            self.children(name.rpartition("/")[0])
-        return self._entries[name]
-
-    def _file(self, path: Path) -> Any:
-        file = self._open.get(path)
-        if file is None:
-            if len(self._open) == _MOST_OPEN_FILES:
-                self._open.pop(next(iter(self._open))).close()
-            # Closed files never change: a lock would only fail on read-only and network disks.
-            file = self._open[path] = h5py.File(path, "r", locking=False)
-        return file
-
-
-def _join(group: str, child: str) -> str:
-    return f"{group}/{child}" if group else child
-
-
-class Column:
-    """One dataset, read when it is indexed: ``column[3]``, ``column[10:20]``, ``column[[5, 2]]``.
-
-    NumPy functions take it as an array; ``column[...]`` is the whole of it.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-    shape : tuple of int
-        Rows first; without dimensions for a single value.
-    growing : bool
-        Whether it gains rows while a run goes on.
-    """
-
-    def __init__(
-        self,
-        contents: Contents,
-        name: str,
-        dtype: np.dtype[Any],
-        shape: tuple[int, ...],
-        growing: bool,
-    ) -> None:
-        self._contents = contents
-        self._name = name
-        self.dtype = dtype
-        self.shape = shape
-        self.growing = growing
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """The attributes, such as ``description``."""
-        return self._contents.attributes(self._name)
-
-    def __repr__(self) -> str:
-        return f"<Column {self._name}: {self.dtype} {self.shape}>"
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError(f"{self._name} is a single value: read it with column[...]")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Any]:
-        for start, stop in self.blocks():
-            yield from self._rows(start, stop)
-
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of successive blocks of rows, of about 1 MB each."""
-        size = block_rows(self.dtype, self.shape[1:])
-        for start in range(0, len(self), size):
-            yield start, min(start + size, len(self))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy is False:
-            raise ValueError("reading a column always makes a new array")
-        array: Array = self[...]
-        return array if dtype is None else array.astype(dtype, copy=False)
-
-    def __getitem__(self, index: Index) -> Any:
-        if isinstance(index, tuple):
-            raise TypeError("a column is indexed by rows only: write column[rows][:, k]")
-        if index is ...:
-            if not self.shape:
-                return self._contents.read_single(self._name)
-            return self._rows(0, len(self))
-        if isinstance(index, int | np.integer):
-            row = range(len(self))[index]
-            return self._rows(row, row + 1)[0]
-        if isinstance(index, slice) and (rows := range(len(self))[index]).step == 1:
-            return self._rows(rows.start, max(rows.start, rows.stop))
-        return self._gather(np.arange(len(self))[index])
-
-    def first(self, rows: int) -> "Column":
-        """Return the column cut to its first rows."""
-        shape = (rows, *self.shape[1:])
-        return Column(self._contents, self._name, self.dtype, shape, self.growing)
-
-    def _rows(self, start: int, stop: int) -> Array:
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        self._contents.read(self._name, start, stop, out)
-        return out
-
-    def _gather(self, rows: Array) -> Array:
-        """Read rows in any order, each block that holds some of them once."""
-        size = block_rows(self.dtype, self.shape[1:])
-        flat = rows.ravel()
-        order = np.argsort(flat, kind="stable")
-        blocks = flat[order] // size
-        out = np.empty((flat.size, *self.shape[1:]), self.dtype)
-        for mine in np.split(order, np.flatnonzero(np.diff(blocks)) + 1):
-            if mine.size:
-                low, high = flat[mine[0]], flat[mine[-1]] + 1
-                out[mine] = self._rows(low, high)[flat[mine] - low]
-        return out.reshape(*rows.shape, *self.shape[1:])
-
-
-class Group(Mapping[str, Any]):
-    """A group as a mapping from names, or paths such as ``actor/sampled``, to what lies there."""
-
-    def __init__(self, contents: Contents, name: str) -> None:
-        self._contents = contents
-        self._name = name.strip("/")
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """The attributes."""
-        return self._contents.attributes(self._name)
-
-    def __repr__(self) -> str:
-        return f"<Group {self._name}: {', '.join(self)}>"
-
-    def __getitem__(self, path: str) -> Any:
-        return self._contents.node(_join(self._name, path))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._contents.children(self._name))
-
-    def __len__(self) -> int:
-        return len(self._contents.children(self._name))
+    return [*segments]
 
 
 class Table:
@@ -404,13 +73,10 @@ class Table:
     ends with the last row that all of them have.
     """
 
-    def __init__(self, contents: Contents, name: str) -> None:
+    def __init__(self, name: str, columns: dict[str, Column]) -> None:
         self._name = name
-        columns = {
-            child: node for child, node in Group(contents, name).items() if isinstance(node, Column)
-        }
         self._rows = min((len(column) for column in columns.values()), default=0)
-        self._columns = {child: column.first(self._rows) for child, column in columns.items()}
+        self._columns = {key: column.rows(0, self._rows) for key, column in columns.items()}
 
     def __repr__(self) -> str:
         return f"<Table {self._name}: {self._rows} rows of {', '.join(self._columns)}>"
@@ -435,6 +101,181 @@ class Table:
         """Return the columns by name."""
         return self._columns.items()
 
+    def rows(self, start: int, stop: int) -> "Table":
+        """Return the table of the rows start ... stop - 1; nothing is read yet."""
+        start, stop, _ = slice(start, stop).indices(self._rows)
+        columns = {name: column.rows(start, stop) for name, column in self.items()}
+        return Table(self._name, columns)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> "pandas.DataFrame":
+        """Read into a pandas DataFrame.
+
+        Parameters
+        ----------
+        columns : names, or None for all of them.
+
+        Returns
+        -------
+        One row a row; a column with components, such as ``observation``, becomes
+        ``observation_0``, ``observation_1`` and so on; codes with names become categories.
+
+        Raises
+        ------
+        InputError
+            A column that the table does not have.
+        """
+        import pandas
+
+        found: dict[str, Any] = {}
+        for name, column in self._chosen(columns):
+            values = column[...]
+            codes = h5py.check_enum_dtype(column.dtype)
+            if codes and values.dtype != bool:
+                names = sorted(codes, key=codes.__getitem__)  # HDF5 has them by name
+                found[name] = pandas.Categorical.from_codes(values, names)
+            elif values.ndim == 1:
+                found[name] = values
+            else:
+                flat = values.reshape(len(values), -1)
+                for at, index in enumerate(np.ndindex(values.shape[1:])):
+                    found["_".join([name, *map(str, index)])] = flat[:, at]
+        return pandas.DataFrame(found)
+
+    def to_xarray(self, columns: Sequence[str] | None = None) -> "xarray.Dataset":
+        """Read into an xarray Dataset, with the names of dimensions that the file has.
+
+        Parameters
+        ----------
+        columns : names, or None for all of them.
+
+        Raises
+        ------
+        InputError
+            A column that the table does not have.
+        """
+        import xarray
+
+        return xarray.Dataset(
+            {
+                name: (column.dimensions, column[...], column.attrs)
+                for name, column in self._chosen(columns)
+            }
+        )
+
+    def _chosen(self, columns: Sequence[str] | None) -> list[tuple[str, Column]]:
+        names = list(self) if columns is None else columns
+        for name in names:
+            if name not in self:
+                raise InputError(
+                    f"columns: {self._name} has no column {name!r}; it has {', '.join(self)}."
+                )
+        return [(name, self[name]) for name in names]
+
+
+class Window:
+    """The steps of an episode that were recorded in full detail.
+
+    Attributes
+    ----------
+    number : int
+        From 0, in the order of recording.
+    episode : int
+        From 1.
+    first_step, n_steps : int
+        Its rows of /steps.
+    complete : bool
+        False if the run diverged in it; `after` is nan then.
+    """
+
+    def __init__(self, run: "Run", number: int) -> None:
+        table = run.table(schema.WINDOWS)
+        self._run = run
+        self.number = number
+        self.episode = int(table["episode"][number])
+        self.first_step = int(table["first_step"][number])
+        self.n_steps = int(table["n_steps"][number])
+        self.complete = bool(table["complete"][number])
+        self._row = int(table["first_row"][number])
+
+    def __repr__(self) -> str:
+        return f"<Window {self.number}: episode {self.episode}, {self.n_steps} steps>"
+
+    @property
+    def steps(self) -> Table:
+        """Its rows of /steps."""
+        return self._run.steps.rows(self.first_step, self.first_step + self.n_steps)
+
+    @property
+    def events(self) -> Table:
+        """Its rows of /windows/events; without columns where units have no clocks."""
+        first, end = self._event_bounds()[[0, -1]]
+        return self._run.table(schema.EVENTS).rows(int(first), int(end))
+
+    @property
+    def first_event(self) -> Integers:
+        """Rows of `events` at which each step begins, and at last their end: (n_steps + 1,)."""
+        bounds = self._event_bounds()
+        relative: Integers = bounds - bounds[0]
+        return relative
+
+    def sampled(self, team: str) -> Floats:
+        """Return the values of a team's units as sampled: (n_steps, units)."""
+        return self._values(f"{team}_sampled")
+
+    def relaxed(self, team: str) -> Floats:
+        """Return the values of a team's units after relaxation: (n_steps, units)."""
+        return self._values(f"{team}_relaxed")
+
+    def before(self, team: str) -> dict[str, Array]:
+        """Return a team's state in which the first step begins: W1, b1, zW1, mW1 and so on."""
+        return self._state(team, "before")
+
+    def after(self, team: str) -> dict[str, Array]:
+        """Return a team's state just after the last step's trace."""
+        return self._state(team, "after")
+
+    def _values(self, name: str) -> Floats:
+        column = self._run.table(schema.WINDOW_STEPS)[name]
+        values: Floats = column[self._row : self._row + self.n_steps]
+        return values
+
+    def _state(self, team: str, when: str) -> dict[str, Array]:
+        group = Group(self._run.contents, schema.state(team, when))
+        return {name: column[self.number] for name, column in group.items()}
+
+    def _event_bounds(self) -> Integers:
+        steps = self._run.table(schema.WINDOW_STEPS)
+        if "first_event" not in steps:
+            return np.zeros(self.n_steps + 1, np.int64)
+        bounds = steps["first_event"][self._row : self._row + self.n_steps + 1]
+        if len(bounds) == self.n_steps:  # the last window
+            bounds = np.append(bounds, len(self._run.table(schema.EVENTS)))
+        found: Integers = bounds
+        return found
+
+
+class Windows(Sequence[Window]):
+    """The windows of a run, in the order of recording."""
+
+    def __init__(self, run: "Run") -> None:
+        self._run = run
+        self._count = len(run.table(schema.WINDOWS))
+
+    def __repr__(self) -> str:
+        return f"<Windows: {self._count}>"
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Window: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Window]: ...
+    def __getitem__(self, index: int | slice) -> Window | list[Window]:
+        if isinstance(index, slice):
+            return [Window(self._run, number) for number in range(self._count)[index]]
+        return Window(self._run, range(self._count)[index])
+
 
 class Run:
     """A run, opened for reading by :func:`open_run`; ``run["teams/actor/units"]`` is any part.
@@ -443,13 +284,15 @@ class Run:
     ----------
     path : Path
         What was opened.
+    contents : Contents
+        What its files hold.
     attrs : dict
         The root attributes.
     """
 
     def __init__(self, path: Path, contents: Contents) -> None:
         self.path = path
-        self._contents = contents
+        self.contents = contents
         self.attrs = contents.attributes("")
 
     def __enter__(self) -> "Run":
@@ -460,20 +303,40 @@ class Run:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "incomplete"
+        if batches := len(self.batches):
+            samples = self.batches["samples"][batches - 1]
+            return f"<Run {self.path}: {state}, {batches} batches, {samples} samples>"
         counts = f"{len(self.episodes)} episodes, {len(self.steps)} steps"
         return f"<Run {self.path}: {state}, {counts}, {len(self.windows)} windows>"
 
     def close(self) -> None:
         """Release the open files; a later read opens them again."""
-        self._contents.close()
+        self.contents.close()
 
     def __getitem__(self, path: str) -> Any:
-        return self._contents.node(path.strip("/"))
+        return self.contents.node(path.strip("/"))
 
     @property
     def model(self) -> str:
         """The resolved model file, TOML text."""
         return str(self._attribute("model"))
+
+    @property
+    def spec(self) -> Spec:
+        """The settings of a run of episodes.
+
+        Raises
+        ------
+        InputError
+            It is a run of batches (Algorithm 1).
+        """
+        spec = parse(self.model, str(self.path)).spec
+        if isinstance(spec, MonteCarloSpec):
+            raise InputError(
+                f"{self.path} is a run of batches, and this is for runs of episodes; "
+                "`neurosim plot learning-curve` draws it."
+            )
+        return spec
 
     @property
     def seed(self) -> int:
@@ -488,23 +351,38 @@ class Run:
     @property
     def episodes(self) -> Table:
         """One row per episode; row k is episode k + 1."""
-        return Table(self._contents, schema.EPISODES)
+        return self.table(schema.EPISODES)
 
     @property
     def steps(self) -> Table:
         """One row per step of the environment."""
-        return Table(self._contents, schema.STEPS)
+        return self.table(schema.STEPS)
 
     @property
     def batches(self) -> Table:
         """One row per batch of a run of Algorithm 1; row k is batch k + 1."""
-        return Table(self._contents, schema.BATCHES)
+        return self.table(schema.BATCHES)
 
     @property
-    def windows(self) -> dict[int, Group]:
-        """The windows recorded in full detail, by number."""
-        group = Group(self._contents, schema.WINDOWS)
-        return {int(k): node for k, node in group.items() if isinstance(node, Group)}
+    def windows(self) -> Windows:
+        """The windows recorded in full detail.
+
+        Raises
+        ------
+        InputError
+            The run has the format of neurosim 0.1, which kept windows in another way.
+        """
+        if int(self.attrs.get("format_version", schema.FORMAT_VERSION)) < 2:
+            raise InputError(
+                f"{self.path} was recorded by neurosim 0.1, whose windows this version does not "
+                "read: use that version for them, or record the run again."
+            )
+        return Windows(self)
+
+    def table(self, name: str) -> Table:
+        """Return a table such as ``windows/events``; without columns if it is not there."""
+        nodes = Group(self.contents, name).items()
+        return Table(name, {key: node for key, node in nodes if isinstance(node, Column)})
 
     def weights(self, team: str, which: str) -> dict[str, Array]:
         """Return the weights of a team, ``W1``, ``b1``, ``W2`` and so on, as arrays.
@@ -514,14 +392,14 @@ class Run:
         team : str
             ``actor`` or ``critic``.
         which : str
-            ``initial``, ``final`` or ``episode-N``.
+            ``initial`` or ``final``.
 
         Raises
         ------
         InputError
             The run holds no such weights.
         """
-        group = Group(self._contents, schema.weights(team, which))
+        group = Group(self.contents, schema.weights(team, which))
         if not group:
             raise InputError(
                 f"{self.path} holds no weights {which!r} of a team {team!r}. "
@@ -530,11 +408,11 @@ class Run:
         return {name: np.asarray(column) for name, column in group.items()}
 
     def _weights_held(self) -> list[str]:
-        teams = Group(self._contents, schema.TEAMS)
+        teams = Group(self.contents, schema.TEAMS)
         return [
             f"{team} {which}"
             for team in teams
-            for which in Group(self._contents, f"{schema.TEAMS}/{team}/weights")
+            for which in Group(self.contents, f"{schema.TEAMS}/{team}/weights")
         ]
 
     def _attribute(self, name: str) -> Any:

@@ -25,6 +25,7 @@ class AsynchronousTeam:
     wiring : clocks, delays, losses; its arrays may be changed before the first step.
     mail : mailboxes and counters.
     log : what happened in the latest step, if it was asked for.
+    log_block : the same as kernels take it.
     ready : time at which the output has sampled.
 
     Raises
@@ -46,7 +47,7 @@ class AsynchronousTeam:
         self._wiring = build_wiring(name, self.memory, timing, N, key)
         self.wiring = unpack(Wiring, self._wiring)
         self.ready = 0
-        self._log = build_log(0)
+        self.log_block = build_log(0)
         self._hold_mail(build_mail(self.memory, self.wiring))
 
     def act(self, observation: Floats) -> Floats:
@@ -81,9 +82,9 @@ class AsynchronousTeam:
     def _hold_mail(self, mail: Block) -> None:
         self._mail = mail
         self.mail = unpack(Mail, mail)
-        self._hold_log(self._log)
+        self._hold_log(self.log_block)
 
     def _hold_log(self, log: Block) -> None:
-        self._log = log
+        self.log_block = log
         self.log = unpack(Log, log)
         self._blocks = (self._team, self._wiring, self._mail, log)

@@ -1,6 +1,5 @@
-"""The command line.  What a subcommand needs is imported inside it, so that --help is quick."""
+"""Commands on models and runs."""
 
-import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -8,17 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from neurosim.errors import InputError, NeurosimError
-
-app = tyro.extras.SubcommandApp()
-ModelName = Annotated[str, arg(metavar="MODEL")]
-Folder = Annotated[Path, arg(metavar="DIR")]
+from neurosim.cli.arguments import Folder, ModelName, run_folders
+from neurosim.cli.plots import curves_of
+from neurosim.errors import InputError
 
 
-@app.command
 def run(
     model: Positional[ModelName],
     seed: int = 0,
@@ -38,7 +33,7 @@ def run(
         model: A name from `neurosim list`, or the path of a model file ending in .toml.
         seed: Seed of the run.
         seeds: Several runs: 0:10 means the ten seeds 0 to 9.
-        episodes: Shorthand for --set task.episodes=...; of batches: --set batch.samples=...
+        episodes: Shorthand for --set task.episodes=...; for batches, --set batch.samples=...
         mode: Run in this mode: asynchronous, by [timing] or its defaults; synchronous, Algorithm 2.
         out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
         set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
@@ -67,7 +62,6 @@ def run(
     _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name, loaded.mode)
 
 
-@app.command
 def resume(run: Positional[Folder], quiet: bool = False) -> None:
     """Go on with a run that was stopped, from its last checkpoint, to the same bits.
 
@@ -86,7 +80,6 @@ def resume(run: Positional[Folder], quiet: bool = False) -> None:
     _carry_out([job], [label], [model.length], 1, quiet, run, model.mode)
 
 
-@app.command(name="list")
 def list_models(runs: Folder = Path("runs")) -> None:
     """List the models that come with neurosim, and the runs made so far.
 
@@ -104,7 +97,7 @@ def list_models(runs: Folder = Path("runs")) -> None:
     Console().print(models)
     if runs.is_dir() and any(runs.rglob("provenance.json")):
         table = Table("run", "episodes or batches", "state", box=None, header_style="bold")
-        for folder in _run_folders(runs):
+        for folder in run_folders(runs):
             try:
                 with record.open_run(folder) as opened:
                     state = "complete" if opened.complete else "can be resumed"
@@ -116,7 +109,6 @@ def list_models(runs: Folder = Path("runs")) -> None:
         Console().print(table)
 
 
-@app.command
 def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
     """Show a model file, or the summary of a run.
 
@@ -126,52 +118,10 @@ def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
     from neurosim import spec
 
     if Path(what).is_dir() or what.endswith(".h5"):
-        for folder in _run_folders(Path(what)):
+        for folder in run_folders(Path(what)):
             _summarise([folder])
     else:
         print(spec.load(what).text, end="")
-
-
-@app.command
-def plot(
-    figure: Positional[Literal["learning-curve"]],
-    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN ...")]],
-    output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")],
-) -> None:
-    """Draw a figure from runs.
-
-    Args:
-        figure: Which figure.
-        runs: Folders of runs, or folders of several seeds, or run.h5 files.
-        output: The .png, .pdf or .svg file to write.
-    """
-    from neurosim.plots import learning_curve, style
-
-    style.check_figure_path(output)
-    folders = [folder for each in runs for folder in _run_folders(each)]
-    if not folders:
-        raise InputError("Name at least one run: neurosim plot learning-curve RUN -o FILE.")
-    learning_curve.save(*_curves(folders), output)
-    print(output)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the `neurosim` command.  Exit status: 0 done, 1 failed, 2 wrong input."""
-    try:
-        app.cli(
-            prog="neurosim",
-            description="Teams of stochastic units that learn by MAP propagation.",
-            args=arguments,
-        )
-    except NeurosimError as error:
-        print(f"neurosim: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("neurosim: interrupted; `neurosim resume DIR` goes on with a run.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -243,50 +193,13 @@ def _carry_out(
         outcome = sweep.run_all(jobs, workers, on_episode, mode)
     if outcome.folders:
         figure = folder / "learning-curve.png"
-        learning_curve.save(*_curves(outcome.folders), figure)
+        learning_curve.save(*curves_of(outcome.folders), figure)
         _summarise(outcome.folders)
         print(f"learning curve: {figure}")
     for message in dict.fromkeys(str(error) for error in outcome.errors):
         print(f"neurosim: {message}", file=sys.stderr)
     if outcome.errors:
         sys.exit(max(error.exit_status for error in outcome.errors))
-
-
-def _run_folders(path: Path) -> list[Path]:
-    """The runs that a path names: itself, or all runs below it."""
-    if path.is_file() or (path / "provenance.json").exists():
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"{path}: there is no such run. `neurosim list` names the runs.")
-    folders = sorted(found.parent for found in path.rglob("provenance.json"))
-    if not folders:
-        raise InputError(f"{path} holds no runs. `neurosim list` names the runs.")
-    return folders
-
-
-def _curves(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None]:
-    """Returns of each model's runs, None; or rewards of their batches and the size of a batch."""
-    from neurosim import record
-
-    curves: dict[str, list[Any]] = {}
-    sizes: set[int | None] = set()
-    for folder in folders:
-        with record.open_run(folder) as opened:
-            if len(opened.batches):
-                values = opened.batches["reward"][:]
-                sizes.add(int(opened.batches["samples"][0]))
-            elif len(opened.episodes):
-                values = opened.episodes["return"][:]
-                sizes.add(None)
-            else:
-                raise InputError(f"{folder} has no finished episode, there is nothing to draw.")
-            curves.setdefault(str(opened.attrs["model_name"]), []).append(values)
-    if len(sizes) > 1:
-        raise InputError(
-            "These runs do not fit one figure: they are of episodes and of batches, or of batches "
-            "of different size. Draw them apart."
-        )
-    return curves, sizes.pop()
 
 
 def _summarise(folders: Sequence[Path]) -> None:

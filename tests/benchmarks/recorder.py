@@ -1,0 +1,177 @@
+"""What recording costs: CPU an event, bytes, speed of reading, memory, against h5py alone.
+
+python tests/benchmarks/recorder.py [--events 1e7]
+
+The events are those of a learning async/cartpole, repeated. Each measurement is a process of its
+own, the reference's between ours: h5py's gzip filter writing the same columns into one file that it
+keeps open. CPU is that of all threads, and includes sealing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import neurosim
+from neurosim.record import FolderStore, Recorder, open_run, schema, seal
+
+STEP = 10_000  # events handed over at a time, as those of a step are
+KINDS = (("gzip", "float32"), ("gzip", "float64"), ("lz4", "float32"), ("none", "float32"))
+Columns = dict[str, np.ndarray]
+
+
+def make_events(path: Path) -> None:
+    """Events of 60 steps of a run that has learned for a while."""
+    window = {"record": [{"episodes": [50], "steps": [0, 60]}], "task.episodes": 50}
+    with neurosim.simulate(neurosim.load("async/cartpole", window)) as run:
+        events = run.windows[0].events
+        np.savez(
+            path, **{name: np.asarray(column, column.dtype.str) for name, column in events.items()}
+        )
+
+
+def repeated(path: Path, values: str, total: int) -> Iterator[Columns]:
+    """The columns of one step after another, `total` events in all."""
+    columns: Columns = dict(np.load(path))
+    columns["value"] = columns["value"].astype(values)
+    columns["kind"] = columns["kind"].astype(schema.KIND)
+    span = int(np.ptp(columns["time"]))
+    steps = len(columns["time"]) // STEP
+    for k in range(total // STEP):
+        rows = slice(k % steps * STEP, (k % steps + 1) * STEP)
+        step = {name: column[rows] for name, column in columns.items()}
+        step["time"] = step["time"] + k // steps * span
+        yield step
+
+
+def write_ours(folder: Path, events: Iterator[Columns], compression: str) -> Path:
+    """Record and seal."""
+    with Recorder(FolderStore(folder), compression) as recorder:
+        for k, step in enumerate(events, start=1):
+            for name, column in step.items():
+                recorder.append(f"{schema.EVENTS}/{name}", column)
+            if k % 1000 == 0:
+                recorder.commit()
+        recorder.commit()
+    return seal(folder, {}, compression)
+
+
+def write_h5py(folder: Path, events: Iterator[Columns]) -> Path:
+    """The same columns by h5py alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "run.h5"
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        buffer: dict[str, list[np.ndarray]] = {}
+        for step in events:
+            for name, column in step.items():
+                if name not in file:
+                    file.create_dataset(
+                        name,
+                        (0,),
+                        column.dtype,
+                        maxshape=(None,),
+                        chunks=(schema.EVENT_CHUNK_ROWS,),
+                        compression="gzip",
+                        compression_opts=1,
+                        shuffle=True,
+                    )
+                    buffer[name] = []
+                buffer[name].append(column.copy())
+                if len(buffer[name]) == 13:
+                    grow(file[name], buffer[name])
+        for name, columns in buffer.items():
+            grow(file[name], columns)
+    return path
+
+
+def grow(dataset: h5py.Dataset, columns: list[np.ndarray]) -> None:
+    """Write what is held back."""
+    rows = sum(map(len, columns))
+    if rows:
+        dataset.resize(len(dataset) + rows, axis=0)
+        dataset[-rows:] = np.concatenate(columns)
+        columns.clear()
+
+
+def measure(source: Path, total: int, who: str, compression: str, values: str) -> None:
+    """In a process of its own: print CPU ns an event, bytes an event, M events read/s, peak MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in repeated(source, values, STEP):
+            pass
+        began = time.process_time()
+        for _ in repeated(source, values, total):
+            pass  # making the events is not part of it
+        making = time.process_time() - began
+        began = time.process_time()
+        events = repeated(source, values, total)
+        run = Path(folder) / "run"
+        path = write_ours(run, events, compression) if who == "ours" else write_h5py(run, events)
+        cpu = time.process_time() - began - making
+        speed = reading(path, total) if who == "ours" else 0.0
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(1e9 * cpu / total, path.stat().st_size / total, speed, peak)
+
+
+def reading(path: Path, total: int) -> float:
+    """Million rows a second of the column that is slowest to read, a block at a time."""
+    slowest = np.inf
+    with open_run(path) as run:
+        for column in dict(run.table(schema.EVENTS).items()).values():
+            began = time.perf_counter()
+            assert sum(len(column[a:b]) for a, b in column.blocks()) == total
+            slowest = min(slowest, total / (time.perf_counter() - began) / 1e6)
+    return slowest
+
+
+def main() -> None:
+    """Measure in turns and print medians."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--events", type=float, default=1e7)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    total = int(options.events) // STEP * STEP
+    if options.one:
+        source, *what = options.one
+        measure(Path(source), total, *what)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "events.npz"
+        make_events(source)
+        found: dict[tuple[str, str, str], list[list[float]]] = {}
+        for _ in range(options.repeats):
+            for compression, values in KINDS:
+                for who in ("ours", "h5py") if compression == "gzip" else ("ours",):
+                    key = (who, compression, values)
+                    command = [sys.executable, __file__, "--events", str(total), "--one", source]
+                    done = subprocess.run(
+                        [*command, *key], check=True, capture_output=True, text=True
+                    )
+                    found.setdefault(key, []).append([float(x) for x in done.stdout.split()])
+    print(f"{total:.0e} events, medians of {options.repeats}")
+    print("who   compression values   ns CPU  bytes  M read/s  peak MB")
+    for (who, compression, values), rows in found.items():
+        ns, size, speed, peak = map(statistics.median, zip(*rows, strict=True))
+        read = f"{speed:8.0f}" if speed else "       -"
+        print(f"{who:5} {compression:11} {values:8} {ns:6.0f} {size:6.2f} {read} {peak:8.0f}")
+    for values in ("float32", "float64"):
+        pairs = zip(found["ours", "gzip", values], found["h5py", "gzip", values], strict=True)
+        ratios = [ours[0] / theirs[0] for ours, theirs in pairs]
+        print(
+            f"gzip, {values}: {statistics.median(ratios):.2f} x h5py "
+            f"({min(ratios):.2f}-{max(ratios):.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,556 @@
+"""Analyses of recorded runs, against logs made by hand and brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import neurosim
+from neurosim.analysis import activity, causality, coverage, energy, operations, traffic
+from neurosim.analysis.observations import find_component, observed
+from neurosim.analysis.operations import Operations
+from neurosim.analysis.trajectories import episode_rows, trajectory
+from neurosim.analysis.windows import Units, units_of, window_of
+from neurosim.errors import InputError
+from neurosim.kernels.clock import TICKS
+from neurosim.kernels.traffic import KINDS
+from neurosim.spec import TEAMS
+
+TINY = {"actor.units": [4, 3], "critic.units": [3, 2], "actor.N": 3, "critic.N": 3}
+WINDOWS = {"record": [{"episodes": "all", "steps": "all"}]}
+TIMINGS: dict[str, dict[str, Any]] = {
+    "fully local": {},
+    "losing, overtaking": {"loss": 0.2, "packet_delay": 2.0, "reorder": "newest"},
+    "per synapse": {"synapse_delay": 1.0, "loss": 0.1, "loss_per": "synapse"},
+    "quiet": {"send_on_delta": 0.5},
+    "symmetric": {"feedback": "symmetric"},
+}
+
+
+def recorded(folder: Path, model: str, more: dict[str, Any]) -> neurosim.Run:
+    loaded = neurosim.load(model, TINY | {"task.episodes": 3} | WINDOWS | more)
+    return neurosim.open(neurosim.run(loaded, out=folder))
+
+
+@pytest.fixture(scope="module", params=TIMINGS)
+def agents(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An asynchronous run of which everything was recorded."""
+    timing = {f"timing.{key}": value for key, value in TIMINGS[request.param].items()}
+    with recorded(tmp_path_factory.mktemp("agents"), "async/cartpole", timing) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A synchronous run of which everything was recorded."""
+    with recorded(tmp_path_factory.mktemp("layers"), "cartpole", {}) as run:
+        yield run
+
+
+class Rows(dict[str, Any]):
+    """Columns in memory, with the length of a table."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values())))
+
+
+def by_hand(rows: Sequence[tuple[float, str, int, float, int, int]], steps: Sequence[int]) -> Any:
+    """A window of the actor from (periods, kind, unit, value, source, cause)."""
+    time, kind, unit, value, source, cause = zip(*rows, strict=True)
+    events = Rows(
+        time=(np.array(time) * TICKS).astype(np.int64),
+        kind=np.array([KINDS.index(each) for each in kind], np.uint8),
+        team=np.zeros(len(rows), np.uint8),
+        unit=np.array(unit),
+        value=np.array(value, float),
+        source=np.array(source),
+        cause=np.array(cause),
+    )
+    first = np.array([*steps, len(rows)])
+    return SimpleNamespace(number=0, n_steps=len(steps), events=events, first_event=first)
+
+
+# --- trajectories and coverage -------------------------------------------------------------------
+
+
+def test_a_trajectory_is_what_the_episode_observed(layers: neurosim.Run) -> None:
+    everything, numbers = layers.steps["observation"][:], layers.steps["episode"][:]
+    for episode in (1, 2, 3):
+        assert np.array_equal(
+            trajectory(layers, episode, (2, 0)), everything[numbers == episode][:, [2, 0]]
+        )
+    assert episode_rows(layers, 3).stop == len(everything)
+
+
+@pytest.mark.parametrize("episode", [0, 4, -1])
+def test_an_episode_that_is_not_there_is_named_with_those_that_are(
+    layers: neurosim.Run, episode: int
+) -> None:
+    with pytest.raises(InputError, match=rf"episode {episode}: .* episodes 1 to 3"):
+        trajectory(layers, episode, (0, 1))
+
+
+def test_components_have_names_and_numbers(layers: neurosim.Run) -> None:
+    assert find_component(layers, "pole angle") == find_component(layers, "2") == 2
+    for wrong in ("speed", "4", "-1", ""):
+        with pytest.raises(InputError, match=r"2 \(pole angle\)"):
+            find_component(layers, wrong)
+
+
+def test_components_of_an_unknown_task_are_called_by_their_numbers() -> None:
+    model = neurosim.load("cartpole", {"task.id": "Nothing-v0"}).text
+    steps = Rows(observation=np.zeros((5, 1)))
+    known = observed(SimpleNamespace(model=model, path="run", steps=steps))  # type: ignore[arg-type]
+    assert [component.name for component in known.components] == ["component 0"]
+    assert known.usual == (0, 0)
+
+
+def walk(points: Sequence[tuple[float, float]], episodes: Sequence[int]) -> Any:
+    return SimpleNamespace(
+        path="run",
+        model=neurosim.load("cartpole").text,
+        episodes=range(max(episodes)),
+        steps=Rows(observation=np.array(points), episode=np.array(episodes)),
+    )
+
+
+def test_coverage_counts_each_cell_once() -> None:
+    """Four cells; (1, 1) and (0.5, 0.5) lie in the last one, (3, 0) in none."""
+    points = [(0.1, 0.1), (0.2, 0.3), (1.0, 1.0), (0.1, 0.1), (0.6, 0.1), (3.0, 0.0), (0.5, 0.5)]
+    found = coverage.coverage(walk(points, [1, 1, 1, 2, 2, 2, 3]), (0, 1), ((0, 1), (0, 1)), 2)
+    assert np.array_equal(found.fraction, [0.5, 0.75, 0.75])
+    assert np.array_equal(found.visits, [[3, 0], [1, 2]])
+
+
+def test_coverage_in_blocks_is_that_of_sets(
+    layers: neurosim.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "ROWS", 7)
+    bounds = coverage.bounds_of([layers], (0, 2))
+    points = layers.steps["observation"][:][:, [0, 2]]
+    assert bounds == tuple(zip(points.min(axis=0), points.max(axis=0), strict=True))
+    found = coverage.coverage(layers, (0, 2), bounds, 5)
+    seen: set[tuple[int, ...]] = set()
+    fractions = []
+    for episode in (1, 2, 3):
+        for point in points[layers.steps["episode"][:] == episode]:
+            place = [
+                min(4, int((x - low) / (high - low) * 5))
+                for x, (low, high) in zip(point, bounds, strict=True)
+            ]
+            seen.add(tuple(place))
+        fractions.append(len(seen) / 25)
+    assert np.array_equal(found.fraction, fractions)
+    assert found.visits.sum() == len(points)
+
+
+def test_coverage_of_a_component_that_never_changes() -> None:
+    run = walk([(0, 7), (1, 7)], [1, 1])
+    found = coverage.coverage(run, (0, 1), coverage.bounds_of([run], (0, 1)), 2)
+    assert np.array_equal(found.fraction, [0.5])
+
+
+# --- activity ------------------------------------------------------------------------------------
+
+PAIR = Units(np.array([1, 2]), window=4.0)
+HELD = [  # unit 0 holds 1 for two periods, then 3 for three; unit 1 holds 0 from 1 on
+    (10.0, "observe", 0, 9.0, -1, -1),
+    (10.0, "sample", 0, 1.0, -1, 0),
+    (11.0, "deliver_value", -1, 1.0, 0, 1),
+    (11.0, "sample", 1, 0.0, -1, -1),
+    (11.5, "idle_tick", 0, 1.0, -1, -1),
+    (12.0, "value_tick", 0, 3.0, -1, 0),
+    (14.5, "error_tick", 1, 5.0, -1, 0),
+    (15.0, "trace", 0, 7.0, -1, -1),
+    (15.0, "trace", 1, 7.0, -1, -1),
+]
+
+
+def test_statistics_are_over_the_time_for_which_values_are_held() -> None:
+    found = activity.statistics(by_hand(HELD, [0]), "actor", PAIR)
+    assert np.allclose(found.mean, [(2 * 1 + 3 * 3) / 5, 0])
+    assert np.allclose(found.std, [np.sqrt((2 * 1.2**2 + 3 * 0.8**2) / 5), 0])
+    assert np.array_equal(found.near_zero, [0, 1])
+    assert np.array_equal(found.rate, [2 / 4, 1 / 4])
+    assert np.array_equal(found.idle, [1 / 2, 0])
+
+
+def test_a_raster_shows_what_is_held_at_the_middle_of_each_column() -> None:
+    found = activity.raster(by_hand(HELD, [0]), "actor", PAIR, columns=5)
+    assert np.array_equal(found.edges, range(6))
+    assert np.array_equal(found.values, [[1, 1, 3, 3, 3], [np.nan, 0, 0, 0, 0]], equal_nan=True)
+
+
+def test_steps_of_a_window_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = [(time + 5, *rest) for time, *rest in HELD]
+    window = by_hand([*HELD, *later], [0, len(HELD)])  # type: ignore[list-item]
+    for block in (1, 1000):
+        monkeypatch.setattr(activity, "EVENTS", block)
+        twice = activity.statistics(window, "actor", PAIR)
+        once = activity.statistics(by_hand(HELD, [0]), "actor", PAIR)
+        for one, two in zip(once, twice, strict=True):
+            assert np.allclose(one, two)
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_statistics_of_a_recorded_window_are_those_of_brute_force(
+    agents: neurosim.Run, team: str
+) -> None:
+    window, units = agents.windows[1], units_of(agents, team)
+    found = activity.statistics(window, team, units, near=0.3)
+    events = {name: column[:] for name, column in window.events.items()}
+    bounds = window.first_event
+    for unit in range(units.layer.size):
+        pieces: list[tuple[float, float]] = []
+        for start, stop in pairwise(bounds):
+            value, since = 0.0, None
+            for row in range(start, stop):
+                kind = KINDS[events["kind"][row]]
+                mine = events["team"][row] == TEAMS.index(team) and events["unit"][row] == unit
+                if mine and kind in ("sample", "value_tick", "trace"):
+                    if since is not None:
+                        pieces.append((events["time"][row] - since, value))
+                    value, since = events["value"][row], events["time"][row]
+        weight, values = np.array(pieces).T
+        mean = np.average(values, weights=weight)
+        assert found.mean[unit] == pytest.approx(mean)
+        std = np.sqrt(np.average((values - mean) ** 2, weights=weight))
+        assert found.std[unit] == pytest.approx(std, abs=1e-9)
+        close = np.average(np.abs(values) <= 0.3, weights=weight)
+        assert found.near_zero[unit] == pytest.approx(close)
+
+
+def test_poisson_clocks_tick_once_a_period_on_average(tmp_path: Path) -> None:
+    with recorded(tmp_path, "async/cartpole", {"actor.N": 200, "task.episodes": 1}) as run:
+        window, units = run.windows[0], units_of(run, "actor")
+        rate = activity.statistics(window, "actor", units).rate
+        spread = 1 / np.sqrt(window.n_steps * units.window)
+        assert np.all(np.abs(rate - 1) < 5 * spread)
+
+
+def test_synchronous_statistics_are_over_steps(layers: neurosim.Run) -> None:
+    window, units = layers.windows[0], units_of(layers, "critic")
+    for which in ("relaxed", "sampled"):
+        values = getattr(window, which)("critic")
+        found = activity.statistics(window, "critic", units, 0.2, which)
+        assert np.array_equal(found.mean, values.mean(axis=0))
+        assert np.array_equal(found.std, values.std(axis=0))
+        assert np.array_equal(found.near_zero, (np.abs(values) <= 0.2).mean(axis=0))
+    assert np.array_equal(found.rate, np.ones(6))
+    assert np.array_equal(
+        activity.raster(window, "critic", units).values, window.relaxed("critic").T
+    )
+
+
+@pytest.mark.parametrize("number", [-1, 3])
+def test_a_window_that_is_not_there_is_named_with_those_that_are(
+    layers: neurosim.Run, number: int
+) -> None:
+    with pytest.raises(InputError, match=rf"window = {number}: .* 0 \(episode 1\)"):
+        window_of(layers, number)
+
+
+# --- traffic -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_no_packet_gets_lost_from_the_counts(
+    agents: neurosim.Run, team: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "ROWS", 5)
+    series, total = traffic.series(agents, team), traffic.totals(agents, team)
+    kept = sum(series[name] for name in ("delivered", "lost", "discarded", "in_flight"))
+    assert np.array_equal(series["sent"], kept)
+    for name in traffic.Traffic._fields[:-1]:
+        assert series[name].shape == (len(agents.steps),)
+        assert series[name].sum() == getattr(total, name)
+    assert total.sent > 0
+
+
+def test_the_mean_age_takes_the_middle_of_each_bin() -> None:
+    uses = np.zeros((2, 32), np.int64)
+    uses[0, [0, 3, 31]] = [2, 1, 1]
+    expected = (2 * 0.125 + 0.875 + 31 * 0.25) / 4
+    assert np.array_equal(traffic.mean_age(uses), [expected, np.nan], equal_nan=True)
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_the_histogram_of_ages_is_the_sum_over_steps(agents: neurosim.Run, team: str) -> None:
+    edges, uses = traffic.staleness(agents, team)
+    assert np.array_equal(edges, np.arange(32) / 4)
+    assert np.array_equal(uses, agents.steps[f"{team}_staleness"][:].sum(axis=0))
+
+
+@pytest.mark.parametrize("analysis", [traffic.totals, traffic.series, traffic.staleness])
+def test_a_synchronous_run_has_no_traffic(layers: neurosim.Run, analysis: Any) -> None:
+    with pytest.raises(InputError, match="--mode asynchronous"):
+        analysis(layers, "actor")
+
+
+# --- causes --------------------------------------------------------------------------------------
+
+TRIO = Units(np.array([1, 1, 2]), window=4.0)
+LOG = [
+    (0.0, "observe", 0, 0.5, -1, -1),
+    (0.0, "sample", 0, 1.0, -1, 0),  # 1
+    (0.0, "sample", 1, 2.0, -1, 0),  # 2
+    (1.0, "deliver_value", -1, 1.0, 0, 2),  # 3, sent by 1
+    (1.0, "deliver_value", -1, 2.0, 1, 2),  # 4, sent by 2
+    (1.0, "sample", 2, 0.1, -1, -1),  # 5
+    (1.0, "arm", 2, 0.2, -1, 0),  # 6
+    (2.0, "value_tick", 0, 1.5, -1, 0),  # 7: armed by nothing in this log
+    (2.5, "deliver_error", -1, 0.2, 2, 2),  # 8, sent by 6
+    (2.6, "discard_value", -1, 1.0, 0, 8),  # 9: never reached the mailbox
+    (3.0, "deliver_value", -1, 1.5, 0, 3),  # 10, sent by 7
+    (3.5, "error_tick", 2, 0.3, -1, 0),  # 11
+    (4.0, "deliver_error", -1, 0.3, 2, 1),  # 12, sent by 11
+    (5.0, "value_tick", 1, 2.5, -1, 0),  # 13
+    (6.0, "trace", 1, 0.0, -1, -1),
+]
+
+
+def test_the_causes_of_a_tick_are_the_last_packets_from_each_source() -> None:
+    """13 used the error 12, which 11 sent; 11 used the values 10 and 4, which 7 and 2 sent; 7 came
+    before any error and 2 is a sample of the first layer, so that they used none."""
+    window = by_hand(LOG, [0])
+    graph = causality.ancestry(window, 13, TRIO, depth=1)
+    assert np.array_equal(graph.rows, [11, 13])
+    graph = causality.ancestry(window, 13, TRIO, depth=9)
+    assert np.array_equal(graph.rows, [2, 7, 11, 13])
+    assert np.array_equal(graph.depth, [2, 2, 1, 0])
+    edges = set(zip(graph.effect, graph.delivery, graph.cause, strict=True))
+    assert edges == {(13, 12, 11), (11, 4, 2), (11, 10, 7)}
+    assert np.array_equal(causality.ancestry(window, 13, TRIO, depth=0).rows, [13])
+    places = causality.places(window, graph)
+    assert sorted(zip(places.sent, places.arrived, places.used, places.hop, strict=True)) == [
+        (0.0, 1.0, 3.5, 2),
+        (2.0, 3.0, 3.5, 2),
+        (3.5, 4.0, 5.0, 1),
+    ]
+    assert np.array_equal(places.unit, [1, 0, 2, 1])
+
+
+def test_a_later_step_knows_nothing_of_the_earlier_one() -> None:
+    both = [*LOG, *((time + 10, *rest) for time, *rest in LOG)]
+    window = by_hand(both, [0, len(LOG)])  # type: ignore[arg-type]
+    first = causality.ancestry(window, 13, TRIO, depth=9)
+    second = causality.ancestry(window, 13 + len(LOG), TRIO, depth=9)
+    for one, two in (("rows", "rows"), ("effect", "effect"), ("cause", "cause")):
+        assert np.array_equal(getattr(first, one) + len(LOG), getattr(second, two))
+
+
+def test_a_tick_is_found_by_its_number() -> None:
+    window = by_hand(LOG, [0])
+    assert causality.tick_row(window, 0, "actor", 0, TRIO) == 7
+    assert causality.tick_row(window, 0, "actor", 2, TRIO, 0) == 11  # an output's error tick
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((1, "actor", 0, TRIO), "step = 1: window 0 holds steps 0 to 0"),
+        ((0, "actor", 3, TRIO), "unit = 3: the actor has units 0 to 2"),
+        ((0, "actor", 0, TRIO, 1), "tick = 1: unit 0 of the actor ticks 1 times"),
+        ((0, "critic", 0, TRIO), "unit = 0: that unit of the critic never ticks"),
+    ],
+    ids=["step", "unit", "tick", "never"],
+)
+def test_a_tick_that_is_not_there_is_named_with_the_remedy(arguments: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        causality.tick_row(by_hand(LOG, [0]), *arguments)
+
+
+def test_a_row_without_packets_or_that_is_not_there_is_refused() -> None:
+    window = by_hand(LOG, [0])
+    for row, depth, words in ((0, 1, "'observe'"), (99, 1, "15 events"), (13, -1, "depth = -1")):
+        with pytest.raises(InputError, match=words):
+            causality.ancestry(window, row, TRIO, depth)
+
+
+def brute_force(
+    events: Mapping[str, Any], row: int, begin: int, layer: Any
+) -> set[tuple[int, int]]:
+    """(delivery, cause) of what a row used, looking back row by row."""
+    found = {}
+    unit, team = events["unit"][row], events["team"][row]
+    sides = {"deliver_value": -1}
+    if KINDS[events["kind"][row]] == "value_tick":
+        sides["deliver_error"] = 1
+    for back in range(row - 1, begin - 1, -1):
+        kind = KINDS[events["kind"][back]]
+        if events["team"][back] != team or kind not in sides:
+            continue
+        source = events["source"][back]
+        if events["unit"][back] not in (-1, unit) or layer[source] != layer[unit] + sides[kind]:
+            continue
+        found.setdefault((kind, source), (back, back - events["cause"][back]))
+    return set(found.values())
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_causes_in_a_recorded_window_are_those_of_brute_force(
+    agents: neurosim.Run, team: str
+) -> None:
+    window, units = agents.windows[2], units_of(agents, team)
+    events = {name: column[:] for name, column in window.events.items()}
+    begin = int(window.first_event[-2])
+    used = 0
+    late = np.arange(begin, len(events["kind"]))
+    ticks = np.isin(events["kind"][late], [KINDS.index("value_tick"), KINDS.index("error_tick")])
+    for row in late[ticks & (events["team"][late] == TEAMS.index(team))][-10:]:
+        graph = causality.ancestry(window, int(row), units, depth=3)
+        assert graph.rows[-1] == row
+        for effect in set(graph.effect):
+            mine = graph.effect == effect
+            edges = set(zip(graph.delivery[mine], graph.cause[mine], strict=True))
+            assert edges == brute_force(events, effect, begin, units.layer)
+            used += len(edges)
+        places = causality.places(window, graph)
+        assert np.array_equal(places.sender, events["source"][graph.delivery])
+        assert np.all(places.arrived - places.sent >= 1)  # the delay of the model
+        assert np.all(places.used >= places.arrived)
+    assert used > 50
+
+
+# --- operations and energy -----------------------------------------------------------------------
+
+
+def synchronous_counts(sizes: list[int], N: int, stale: bool, learns: bool) -> tuple[int, int, int]:
+    """Multiply-adds of a step of Algorithm 2, counted one layer at a time."""
+    made = {"forward": 0, "feedback": 0, "learning": 0}
+
+    def mean(layer: int) -> None:
+        made["forward"] += sizes[layer] * sizes[layer - 1]
+
+    layers = range(1, len(sizes))
+    for layer in layers:
+        mean(layer)
+    if learns:
+        made["learning"] += 3 * sum(sizes[l] * (sizes[l - 1] + 1) for l in layers)
+    first_stands = False
+    for n in range(N):
+        if n > 0 or not stale:
+            for layer in layers:
+                if layer > 1 or not first_stands:
+                    mean(layer)
+            first_stands = True
+        for layer in layers[:-1]:
+            made["feedback"] += sizes[layer] * sizes[layer + 1]
+    for layer in layers:
+        mean(layer)
+        made["learning"] += sizes[layer] * (sizes[layer - 1] + 1)
+    return made["forward"], made["feedback"], made["learning"]
+
+
+@pytest.mark.parametrize("stale", [False, True])
+@pytest.mark.parametrize("N", [0, 1, 2, 5])
+def test_synchronous_operations_are_those_of_the_algorithm(N: int, stale: bool) -> None:
+    sizes = [4, 5, 3, 2]
+    w = [np.ones(shape) for shape in zip(sizes[1:], sizes[:-1], strict=True)]
+    spec = neurosim.load("cartpole", {"actor.N": N, "learning.stale_first_mean": stale}).spec
+    for learns in (False, True):
+        found = operations.synchronous(w, spec.actor, spec.learning, learned=float(learns))
+        assert found == synchronous_counts(sizes, N, stale, learns)
+
+
+def test_operations_of_a_synchronous_run(layers: neurosim.Run) -> None:
+    """actor 4-4-3-2: W has 16, 12 and 6 entries; N = 3; no update at an episode's first step."""
+    found, steps = operations.operations(layers, "actor"), len(layers.steps)
+    parameters = 16 + 12 + 6 + 4 + 3 + 2
+    learning = parameters * (1 + 3 * (steps - 3) / steps)
+    assert found.multiply_adds == pytest.approx((34 + (34 + 2 * 18) + 34, 3 * 18, learning))
+    assert found.dense == 16 + (1 + 3) * 18 + 3 * 18
+    assert found.effective_macs == found.dense
+    assert (found.effective_acs, found.activation_sparsity, found.connection_sparsity) == (0, 0, 0)
+    assert found.footprint == 8 * (4 * parameters + 2 * (4 + 3 + 2))
+
+
+def test_the_lock_step_limit_computes_what_the_synchronous_mode_does(tmp_path: Path) -> None:
+    """But for the first layer's mean before the trace, which stands still, and, at a step without
+    an update, the means after it, which the sampling wave has computed already."""
+    with recorded(tmp_path, "lockstep/cartpole", {}) as run:
+        for team, sizes in (("actor", [4, 4, 3, 2]), ("critic", [4, 3, 2, 1])):
+            made = run.steps[f"{team}_multiply_adds"][:]
+            first = np.isin(np.arange(len(made)), run.episodes["first_step"][:])
+            forward, feedback, learning = synchronous_counts(sizes, 3, False, True)
+            assert np.all(made[~first] == [forward - sizes[0] * sizes[1], feedback, learning])
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_synaptic_operations_are_arrivals_at_receivers(agents: neurosim.Run, team: str) -> None:
+    """Counted row by row: a delivery to all is one operation at each unit that can receive it."""
+    found, units = operations.operations(agents, team), units_of(agents, team)
+    size = np.bincount(units.layer)
+    arrived = sent = changes = updates = 0
+    for window in agents.windows:
+        names = ("time", "team", "kind", "unit", "source", "cause")
+        close = 0  # T + window of the step; a td_error is broadcast at T
+        for time, side, kind, unit, source, cause in zip(
+            *(window.events[name][:] for name in names), strict=True
+        ):
+            if KINDS[kind] == "broadcast":
+                close = time + 3 * TICKS
+            elif KINDS[kind] == "observe":
+                close = np.iinfo(np.int64).max
+            if side != TEAMS.index(team):
+                continue
+            name = KINDS[kind]
+            direction = 1 if name.endswith("_value") else -1
+            if name.startswith("deliver"):
+                receivers = size[units.layer[source] + direction] if unit == -1 else 1
+                arrived += receivers if time <= close else 0
+                sent += receivers
+            elif name.startswith(("discard", "lost")):
+                one = name.startswith("lost") and source >= 0  # on its synapse
+                sender = unit if name.startswith("lost") and not one else source
+                sent += 1 if one else size[units.layer[sender] + direction]
+            elif name in ("sample", "value_tick") and units.layer[unit] < units.layer[-1]:
+                updates += 1
+                changes += cause == 0
+    steps = len(agents.steps)
+    observed = 4 * size[1]
+    assert found.dense * steps == pytest.approx(sent + observed * steps)
+    zeros = np.count_nonzero(agents.steps["observation"][:] == 0)
+    assert found.effective_macs * steps == pytest.approx(
+        arrived + observed * steps - size[1] * zeros
+    )
+    assert found.activation_sparsity == pytest.approx(1 - changes / updates)
+    assert found.effective_macs <= found.dense
+
+
+def test_zero_weights_and_binary_observations_are_not_effective(tmp_path: Path) -> None:
+    more = {
+        "task.id": "FrozenLake-v1",
+        "task.one_hot": True,
+        "task.episodes": 1,
+        "actor.alpha": [0, 0, 0],
+    }
+    with recorded(tmp_path, "cartpole", more | {"record": []}) as run:
+        found = operations.operations(run, "actor")
+    assert found.effective_acs == 4  # one of 16 components at each unit of layer 1
+    assert found.effective_macs == found.dense - 16 * 4
+
+
+def test_footprints_hold_the_feedback_weights_that_units_have_of_their_own() -> None:
+    assert operations.feedback_numbers("symmetric", [12, 6]) == (0, 0)
+    assert operations.feedback_numbers("kolen_pollack", [12, 6]) == (18, 18)
+    assert operations.feedback_numbers("random", [12, 6]) == (18, 0)
+    assert operations.feedback_numbers("sign_symmetric", [12, 6]) == (18, 0)
+
+
+def test_energy_is_priced_operation_by_operation() -> None:
+    counted = Operations((300.0, 100.0, 400.0), 1000.0, 500.0, 100.0, 0.0, 0.0, 0)
+    found = energy.energy(counted)
+    assert found["digital, 45 nm"] == pytest.approx((800 * 4.6e-12, 800 * 104.6e-12))
+    assert found["Loihi"] == pytest.approx((600 * 23.6e-12, 1000 * 23.6e-12 + 100 * 120e-12))
+    assert found["TrueNorth"] == pytest.approx((600 * 26e-12, 1000 * 26e-12))
+    twice = energy.together([found, found])
+    for name, (low, high) in found.items():
+        assert twice[name] == (2 * low, 2 * high)
+    assert all(cost.source for cost in energy.COSTS.values())
