@@ -37,7 +37,9 @@ def build_team(
     size = np.array([n_in, *spec.units, n_out], np.int64)
     softmax = spec.output == "softmax"
     codes = [LINEAR, *(CODES[f] for f in spec.activation), SOFTMAX if softmax else LINEAR]
-    variances = [1.0, *spec.var, *([1.0] if softmax else [])]
+    still = [0.0] * len(spec.units) if spec.rule == "backprop" else []
+    output = [1.0 if softmax else 0.0]  # where the model gives none
+    variances = [1.0, *still, *spec.var, *output][: size.size]
     parameters = size[1:] * (size[:-1] + 1)
     layers, units, all_parameters = size.size, int(size.sum()), int(parameters.sum())
     where = 256 * TEAMS.index(name)
@@ -48,6 +50,7 @@ def build_team(
         reading.N: spec.N,
         reading.GATED: name == "critic",
         reading.STALE: learning.stale_first_mean,
+        reading.BACKPROP: spec.rule in ("backprop", "reparameterised"),
         reading.WHERE: where + rng.NOISE,
     }
     settings = {
@@ -55,6 +58,7 @@ def build_team(
         reading.C: spec.step_size,
         reading.TRACE_DECAY: learning.gamma * spec.lambda_,
         reading.GATE_FLOOR: spec.gate_floor * np.sqrt(variances[-1]),
+        reading.EXPLORE: spec.explore,
         reading.BETA1: adam.beta1,
         reading.BETA2: adam.beta2,
         reading.EPSILON: adam.epsilon,

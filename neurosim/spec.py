@@ -34,6 +34,12 @@ Mode = Literal["synchronous", "asynchronous"]
 TEAMS = ("actor", "critic")
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
+OF_RULE = {  # keys of a team that one rule has and the others have not
+    "N": "map_prop",
+    "step_size": "map_prop",
+    "gate_floor": "map_prop",
+    "explore": "thomas",
+}
 
 S = TypeVar("S", bound=Struct)
 
@@ -78,28 +84,33 @@ class TeamSpec(_Section, frozen=True):
 
     units: list[Count]  # hidden layers
     activation: list[Activation]  # hidden layers
-    var: list[Positive]  # hidden layers, then the output if it is Gaussian
     alpha: list[NotNegative]  # every layer
     anneal_to: list[Fraction]  # every layer
     lambda_: Fraction = msgspec.field(name="lambda")
-    N: Index  # relaxation steps
-    step_size: Positive  # c: alpha_h = c * var
+    # with defaults: what not every rule has (see `_keys_of_other_rules`)
+    var: list[Positive] = []  # hidden layers, then the output if it is Gaussian
+    N: Index = 0  # relaxation steps
+    step_size: Positive = 1.0  # c: alpha_h = c * var
 
 
-class Actor(TeamSpec, frozen=True):
+class Actor(TeamSpec, frozen=True, kw_only=True):
     """The team that acts."""
 
     output: Literal["softmax", "gaussian"]
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop", "reparameterised"] = "map_prop"
     T: Positive | None = None  # temperature of a softmax output
+    explore: Fraction = 1.0  # probability that a hidden unit explores at a time step
     gate_floor = 0.0
 
 
 class Critic(TeamSpec, frozen=True):
     """The team that estimates the value (Appendix C); one linear Gaussian output."""
 
-    gate_floor: NotNegative  # smallest |A - mu| in the gate, in standard deviations
+    rule: Literal["map_prop", "backprop", "reparameterised"] = "map_prop"
+    gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     output = "gaussian"
     T = None
+    explore = 1.0
 
 
 class TeamTiming(_Section, frozen=True):
@@ -217,11 +228,12 @@ def parse(
     for key, value in overrides.items():
         _override(document, name, key, value)
     text = tomlkit.dumps(document)
-    spec = _converted(tomllib.loads(text), Spec, name)
+    content = tomllib.loads(text)
+    spec = _converted(content, Spec, name)
     if spec.timing is not None:
         for team in TEAMS:
             _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
-    for path, problem in _inconsistencies(spec):
+    for path, problem in (*_keys_of_other_rules(content, spec), *_inconsistencies(spec)):
         raise InputError(f"{name}: {path}: {problem}")
     return Model(name, text, spec)
 
@@ -363,18 +375,36 @@ def _choices(kind: Any) -> list[str]:
     return [choice for part in get_args(kind) for choice in _choices(part)]
 
 
+def _keys_of_other_rules(content: dict[str, Any], spec: Spec) -> Iterator[tuple[str, str]]:
+    """Keys that a team's rule needs and that are missing, or that it has no use for."""
+    for name in TEAMS:
+        team, given = getattr(spec, name), content[name]
+        needed = {key: rule == team.rule for key, rule in OF_RULE.items()}
+        needed["var"] = any(_has_variances(name, team))
+        for key, used in needed.items():
+            if used and key in team.__struct_fields__ and key not in given:
+                yield f"{name}.{key}", "missing; a model file is complete, so add it."
+            if not used and key in given:
+                problem = f"{given[key]} has no meaning with rule = {team.rule!r}; remove it."
+                yield f"{name}.{key}", problem
+
+
+def _has_variances(name: str, team: Actor | Critic) -> tuple[bool, bool]:
+    """Whether the hidden layers of a team have variances, and whether its output has one."""
+    samples = name == "actor" or team.rule == "map_prop"
+    return team.rule != "backprop", team.output == "gaussian" and samples
+
+
 def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
     """What single values cannot show: (path, problem) of each."""
     found = []
     for name, team in (("actor", spec.actor), ("critic", spec.critic)):
         hidden = len(team.units)
-        gaussian = team.output == "gaussian"
+        of_hidden, of_output = _has_variances(name, team)
+        meanings = ["one for each hidden layer"] * of_hidden + ["one for the output"] * of_output
         lengths = {
             "activation": (hidden, "one for each hidden layer"),
-            "var": (
-                hidden + gaussian,
-                "one for each hidden layer" + (" and one for the output" if gaussian else ""),
-            ),
+            "var": (hidden * of_hidden + of_output, " and ".join(meanings)),
             "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
             "anneal_to": (hidden + 1, "one for each hidden layer and one for the output"),
         }
@@ -391,7 +421,15 @@ def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
             found.append((f"record[{index}].steps", problem))
+    rules = {"actor": spec.actor.rule, "critic": spec.critic.rule}
+    if spec.learning.stale_first_mean and "map_prop" not in rules.values():
+        problem = 'true needs a team that relaxes, one with rule = "map_prop"; set it to false.'
+        found.append(("learning.stale_first_mean", problem))
     if spec.timing is not None:
+        for name, rule in rules.items():
+            if rule != "map_prop":
+                problem = f'{rule!r} is synchronous; set it to "map_prop", or leave out [timing].'
+                found.append((f"{name}.rule", problem))
         if spec.learning.stale_first_mean:
             problem = (
                 "true is a habit of the synchronous mode; set it to false, or leave out [timing]."
