@@ -59,7 +59,10 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def aside(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that kernels seldom call, as one of its own that is not inlined."""
+    """Compile a function that only some rules need, apart from the kernels that call it.
+
+    Inlined, such functions cost every rule: the kernels grow and are optimised less well.
+    """
     return _compile(function, cache=True, forceinline=False)
 
 

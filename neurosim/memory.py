@@ -57,9 +57,7 @@ class Team(NamedTuple):
     N: int  # relaxation steps
     c: float  # relaxation step, alpha_h = c * var
     trace_decay: float  # gamma * lambda
-    gated: (
-        bool  # critic: gradients are multiplied by 1 / (A - mu), eq. (68); by backprop: are of mu
-    )
+    gated: bool  # critic: gradients are times 1 / (A - mu), eq. (68), or by backprop those of mu
     backprop: bool  # gradients come down through the layers, eq. (10); else each layer has its own
     explore: float  # probability that a hidden unit explores at a time step
     gate_floor: float  # smallest |A - mu| in the gate

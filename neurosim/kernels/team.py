@@ -151,7 +151,7 @@ def relax(team):
 
 
 @kernel
-def reinforce(team):
+def local_packets(team):
     """g[l] = d log pi_l / d p[l] of each layer (eqs. 3 and 9), times a critic's gate (eq. 68)."""
     for l in range(1, team.size.size):
         mean(team, l)
@@ -203,7 +203,7 @@ def accumulate(team):
     if team.backprop:
         backpropagate(team)
     else:
-        reinforce(team)
+        local_packets(team)
     layers = team.size.size
     for l in range(1, layers):
         n_in, n_out = team.size[l - 1], team.size[l]

@@ -26,6 +26,8 @@ _STATE = ("w", "z", "m", "v", "count")
 class MapProp:
     """An agent: one call a time step, in which both teams go through the four phases.
 
+    MAP propagation is the rule of the teams unless the model says otherwise.
+
     Parameters
     ----------
     spec : the model.
