@@ -41,6 +41,7 @@ OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
 )
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
+BY_BACKPROP = ("backprop", "reparameterised")  # rules whose gradients come down the layers
 
 S = TypeVar("S", bound=Struct)
 
@@ -80,33 +81,43 @@ class Adam(_Section, frozen=True):
     bias_correction_until: Annotated[float, Meta(ge=1)]  # first update without; inf: always with
 
 
-class TeamSpec(_Section, frozen=True):
-    """What both teams have.  Lists go layer by layer, from the first hidden one up."""
+class TeamSpec(_Section, frozen=True, kw_only=True):
+    """What all teams have.  Lists go layer by layer, from the first hidden one up."""
 
     units: list[Count]  # hidden layers
     activation: list[Activation]  # hidden layers
-    var: list[Positive]  # hidden layers, then the output if it is Gaussian
     alpha: list[NotNegative]  # every layer
+    # with defaults: what not every rule has (see `_keys_of_rules`)
+    var: list[Positive] = []  # hidden layers, then the output if it is Gaussian
+    N: Index = 0  # relaxation steps
+    step_size: Positive = 1.0  # c: alpha_h = c * var
+
+
+class TracedTeam(TeamSpec, frozen=True, kw_only=True):
+    """A team of Algorithm 2."""
+
     anneal_to: list[Fraction]  # every layer
     lambda_: Fraction = msgspec.field(name="lambda")
-    N: Index  # relaxation steps
-    step_size: Positive  # c: alpha_h = c * var
 
 
-class Actor(TeamSpec, frozen=True):
+class Actor(TracedTeam, frozen=True, kw_only=True):
     """The team that acts."""
 
     output: Literal["softmax", "gaussian"]
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop", "reparameterised"] = "map_prop"
     T: Positive | None = None  # temperature of a softmax output
+    explore: Fraction = 1.0  # probability that a hidden unit explores at a time step
     gate_floor = 0.0
 
 
-class Critic(TeamSpec, frozen=True):
+class Critic(TracedTeam, frozen=True, kw_only=True):
     """The team that estimates the value (Appendix C); one linear Gaussian output."""
 
-    gate_floor: NotNegative  # smallest |A - mu| in the gate, in standard deviations
+    rule: Literal["map_prop", "backprop", "reparameterised"] = "map_prop"
+    gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     output = "gaussian"
     T = None
+    explore = 1.0
 
 
 class TeamTiming(_Section, frozen=True):
@@ -202,20 +213,16 @@ class Batch(_Section, frozen=True):
         return self.samples // self.size
 
 
-class MonteCarloActor(_Section, frozen=True, kw_only=True):
-    """The team of Algorithm 1.  Lists go layer by layer, from the first hidden one up."""
+class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
+    """The team of Algorithm 1."""
 
-    rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"
-    units: list[Count]  # hidden layers
-    activation: list[Activation]  # hidden layers
     output: Literal["softmax", "gaussian"]
-    alpha: list[NotNegative]  # every layer
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"
     T: Positive | None = None  # temperature of a softmax output
-    var: list[Positive] | None = None  # hidden layers, then the output if it is Gaussian
-    N: Index | None = None  # relaxation steps
-    step_size: Positive | None = None  # c: alpha_h = c * var
-    gate_floor: NotNegative | None = None  # smallest |A - mu| in the gate, in standard deviations
-    explore: Fraction | None = None  # probability that a hidden unit explores at a sample
+    explore: Fraction = 1.0  # probability that a hidden unit explores at a sample
+    gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
+    anneal_to = 1.0
+    lambda_ = 1.0
 
 
 class MonteCarloSpec(_Section, frozen=True):
@@ -291,13 +298,18 @@ def parse(
         _override(document, name, key, value)
     text = tomlkit.dumps(document)
     content = tomllib.loads(text)
+    spec: Spec | MonteCarloSpec
     if "batch" in content:
-        return Model(name, text, _monte_carlo(content, name))
-    spec = _converted(content, Spec, name)
-    if spec.timing is not None:
-        for team in TEAMS:
-            _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
-    for path, problem in _inconsistencies(spec):
+        _refuse_algorithm_2(content, name)
+        spec = _converted(content, MonteCarloSpec, name)
+        inconsistencies = _monte_carlo_inconsistencies(spec)
+    else:
+        spec = _converted(content, Spec, name)
+        if spec.timing is not None:
+            for team in TEAMS:
+                _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
+        inconsistencies = _inconsistencies(spec)
+    for path, problem in (*_keys_of_rules(content, spec), *_lengths(spec), *inconsistencies):
         raise InputError(f"{name}: {path}: {problem}")
     return Model(name, text, spec)
 
@@ -374,8 +386,8 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
         table[last].comment("set for this run")
 
 
-def _monte_carlo(content: dict[str, Any], name: str) -> MonteCarloSpec:
-    """A model of Algorithm 1 from its tables."""
+def _refuse_algorithm_2(content: dict[str, Any], name: str) -> None:
+    """Raise InputError where a model with [batch] has what belongs to Algorithm 2."""
     for path in OF_ALGORITHM_2:
         section, _, key = path.partition(".")
         value = content.get(section)
@@ -386,57 +398,6 @@ def _monte_carlo(content: dict[str, Any], name: str) -> MonteCarloSpec:
                 f"{name}: {path} = {value!r}: belongs to Algorithm 2, and a model with [batch] is "
                 "one of Algorithm 1, of one team and episodes of one step; remove it, or [batch]."
             )
-    spec = _converted(content, MonteCarloSpec, name)
-    for path, problem in (*_keys_of_rule(spec), *_monte_carlo_inconsistencies(spec)):
-        raise InputError(f"{name}: {path}: {problem}")
-    return spec
-
-
-def _keys_of_rule(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
-    """Keys of the actor that are missing, or that its rule, output or signal has no use for."""
-    actor, rule = spec.actor, f"rule = {spec.actor.rule!r}"
-    relaxes, taught = actor.rule == "map_prop", spec.batch.signal == "answer"
-    uses = [  # key, whether it is used, because of what
-        ("T", actor.output == "softmax", f"output = {actor.output!r}"),
-        ("var", actor.rule != "backprop", rule),
-        ("N", relaxes, rule),
-        ("step_size", relaxes, rule),
-        ("gate_floor", relaxes and taught, f"{rule} and batch.signal = {spec.batch.signal!r}"),
-        ("explore", actor.rule == "thomas", rule),
-    ]
-    for key, used, reason in uses:
-        value = getattr(actor, key)
-        if used and value is None:
-            yield f"actor.{key}", f"missing; {reason} needs it, and a model file is complete."
-        if not used and value is not None:
-            yield f"actor.{key}", f"{value!r} has no meaning with {reason}; remove it."
-
-
-def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
-    """What single values cannot show: (path, problem) of each."""
-    actor, batch, hidden = spec.actor, spec.batch, len(spec.actor.units)
-    gaussian = actor.output == "gaussian"
-    lengths = {
-        "activation": (hidden, "one for each hidden layer"),
-        "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
-        "var": (hidden + gaussian, "one for each hidden layer" + " and the output" * gaussian),
-    }
-    for key, (length, meaning) in lengths.items():
-        value = getattr(actor, key)
-        if value is not None and len(value) != length:
-            yield f"actor.{key}", f"{value} has {len(value)} entries; needs {length}, {meaning}."
-    if batch.samples < batch.size:
-        yield "batch.samples", f"{batch.samples} is less than one batch of {batch.size}; raise it."
-    if batch.signal == "answer" and not gaussian:
-        yield "batch.signal", "'answer' needs a gaussian output; set it to \"reward\"."
-    if batch.signal == "answer" and actor.rule not in ("map_prop", "backprop"):
-        yield "batch.signal", f"'answer' is not for rule = {actor.rule!r}; set it to \"reward\"."
-    if batch.signal == "reward" and actor.rule == "backprop" and gaussian:
-        yield (
-            "batch.signal",
-            "'reward' needs an output that is sampled, and by backprop a gaussian one is not; "
-            'set it to "answer".',
-        )
 
 
 def _merged(timing: Timing, team: str) -> dict[str, Any]:
@@ -504,49 +465,111 @@ def _choices(kind: Any) -> list[str]:
     return [choice for part in get_args(kind) for choice in _choices(part)]
 
 
-def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
-    """What single values cannot show: (path, problem) of each."""
-    found = []
-    for name, team in (("actor", spec.actor), ("critic", spec.critic)):
+def _teams(spec: Spec | MonteCarloSpec) -> dict[str, Actor | Critic | MonteCarloActor]:
+    if isinstance(spec, MonteCarloSpec):
+        return {"actor": spec.actor}
+    return {"actor": spec.actor, "critic": spec.critic}
+
+
+def _keys_of_rules(
+    content: dict[str, Any], spec: Spec | MonteCarloSpec
+) -> Iterator[tuple[str, str]]:
+    """Keys of a team that are missing, or that its rule, output or signal has no use for."""
+    for name, team in _teams(spec).items():
+        rule, relaxes = f"rule = {team.rule!r}", team.rule == "map_prop"
+        gated, of_gate = relaxes, rule
+        if isinstance(spec, MonteCarloSpec) and relaxes:
+            gated = spec.batch.signal == "answer"
+            of_gate = f"{rule} and batch.signal = {spec.batch.signal!r}"
+        uses = [  # key, whether it is used, because of what
+            ("T", team.output == "softmax", f"output = {team.output!r}"),
+            ("var", any(_has_variances(team)), rule),
+            ("N", relaxes, rule),
+            ("step_size", relaxes, rule),
+            ("gate_floor", gated, of_gate),
+            ("explore", team.rule == "thomas", rule),
+        ]
+        given = content[name]
+        for key, used, reason in uses:
+            if used and key in team.__struct_fields__ and key not in given:
+                problem = f"missing; {reason} needs it, and a model file is complete."
+                yield f"{name}.{key}", problem
+            if not used and key in given:
+                yield f"{name}.{key}", f"{given[key]} has no meaning with {reason}; remove it."
+
+
+def _has_variances(team: Actor | Critic | MonteCarloActor) -> tuple[bool, bool]:
+    """Whether the hidden layers of a team have variances, and whether its output has one."""
+    samples = isinstance(team, Actor) or team.rule not in BY_BACKPROP
+    return team.rule != "backprop", team.output == "gaussian" and samples
+
+
+def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
+    """Lists of teams that have other lengths than their layers."""
+    for name, team in _teams(spec).items():
         hidden = len(team.units)
-        gaussian = team.output == "gaussian"
+        of_hidden, of_output = _has_variances(team)
+        meanings = ["one for each hidden layer"] * of_hidden + ["one for the output"] * of_output
         lengths = {
             "activation": (hidden, "one for each hidden layer"),
-            "var": (
-                hidden + gaussian,
-                "one for each hidden layer" + (" and one for the output" if gaussian else ""),
-            ),
+            "var": (hidden * of_hidden + of_output, " and ".join(meanings)),
             "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
             "anneal_to": (hidden + 1, "one for each hidden layer and one for the output"),
         }
         for key, (length, meaning) in lengths.items():
             value = getattr(team, key)
-            if len(value) != length:
+            if key in team.__struct_fields__ and len(value) != length:
                 problem = f"{value} has {len(value)} entries; needs {length}, {meaning}."
-                found.append((f"{name}.{key}", problem))
-    if spec.actor.output == "softmax" and spec.actor.T is None:
-        found.append(("actor.T", "missing; a softmax output needs a temperature."))
-    if spec.actor.output == "gaussian" and spec.actor.T is not None:
-        found.append(("actor.T", "a gaussian output has no temperature; remove it."))
+                yield f"{name}.{key}", problem
+
+
+def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
+    """What single values of a model of Algorithm 2 cannot show: (path, problem) of each."""
     for index, record in enumerate(spec.record):
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
-            found.append((f"record[{index}].steps", problem))
+            yield f"record[{index}].steps", problem
     if spec.timing is None and spec.storage.values != "float64":
         problem = f"{spec.storage.values!r} is of events, which need a section [timing]; remove it."
-        found.append(("storage.values", problem))
+        yield "storage.values", problem
+    rules = {"actor": spec.actor.rule, "critic": spec.critic.rule}
+    if spec.learning.stale_first_mean and "map_prop" not in rules.values():
+        problem = 'true needs a team that relaxes, one with rule = "map_prop"; set it to false.'
+        yield "learning.stale_first_mean", problem
     if spec.timing is not None:
+        for name, rule in rules.items():
+            if rule != "map_prop":
+                problem = f'{rule!r} is synchronous; set it to "map_prop", or leave out [timing].'
+                yield f"{name}.rule", problem
         if spec.learning.stale_first_mean:
             problem = (
                 "true is a habit of the synchronous mode; set it to false, or leave out [timing]."
             )
-            found.append(("learning.stale_first_mean", problem))
-        found += [each for name in TEAMS for each in _timing_inconsistencies(spec, name)]
-    return found
+            yield "learning.stale_first_mean", problem
+        for name in TEAMS:
+            yield from _timing_inconsistencies(spec, name)
+
+
+def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
+    """What single values of a model of Algorithm 1 cannot show: (path, problem) of each."""
+    actor, batch = spec.actor, spec.batch
+    gaussian = actor.output == "gaussian"
+    if batch.samples < batch.size:
+        yield "batch.samples", f"{batch.samples} is less than one batch of {batch.size}; raise it."
+    if batch.signal == "answer" and not gaussian:
+        yield "batch.signal", "'answer' needs a gaussian output; set it to \"reward\"."
+    if batch.signal == "answer" and actor.rule not in ("map_prop", "backprop"):
+        yield "batch.signal", f"'answer' is not for rule = {actor.rule!r}; set it to \"reward\"."
+    if batch.signal == "reward" and actor.rule == "backprop" and gaussian:
+        yield (
+            "batch.signal",
+            "'reward' needs an output that is sampled, and by backprop a gaussian one is not; "
+            'set it to "answer".',
+        )
 
 
 def _timing_inconsistencies(spec: Spec, name: str) -> Iterator[tuple[str, str]]:
-    """The same for the timing of one team."""
+    """The same for the timing of one team of Algorithm 2."""
     timing, team = timing_of(spec, name), getattr(spec, name)
     own = getattr(spec.timing, name)  # keys set for this team alone
     for key, problem in (*_conflicts(timing), *_wrong_lengths(timing, team, name)):

@@ -169,7 +169,7 @@ WRONG = [
     ("multiplexer/backprop", {"actor.var": [0.3, 1.0]}, r"actor.var: \[0.3, 1.0\] has no meaning"),
     (SL, {"actor.gate_floor": None}, "actor.gate_floor: missing"),
     (SL, {"actor.T": 1.0}, "actor.T: 1.0 has no meaning with output = 'gaussian'"),
-    (SL, {"actor.var": [0.1, 0.1]}, r"actor.var: .* needs 3, .*and the output"),
+    (SL, {"actor.var": [0.1, 0.1]}, r"actor.var: .* needs 3, .* and one for the output"),
     (
         SL,
         {"actor.rule": "reinforce", "actor.N": None, "actor.step_size": None}

@@ -124,7 +124,7 @@ def noise_of(settings: Settings, seed: int, number: int) -> Noise:
 
 def explores_of(model: MonteCarloSpec, seed: int, number: int) -> Array | None:
     """Which hidden units explore at a sample; None where all do."""
-    if model.actor.explore is None:
+    if model.actor.rule != "thomas":
         return None
     key, where = rng.mixed_key(seed), np.uint64(rng.EXPLORE)
     units = range(sum(model.actor.units))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.analysis.windows import map_prop_of
 from neurosim.errors import InputError
 from neurosim.memory import Floats
 from neurosim.record.reader import Run
@@ -46,9 +47,9 @@ def operations(run: Run, team: str) -> Operations:
 
     Raises
     ------
-    InputError : the run has no steps yet.
+    InputError : the run has no steps yet, or the team learns by another rule.
     """
-    spec = run.spec
+    spec = map_prop_of(run, team)
     steps = len(run.steps)
     if not steps:
         raise InputError(f"{run.path} has no finished step, so that there is nothing to count.")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.analysis.landscape import Network, layers_of, network_of
+from neurosim.analysis.windows import map_prop_of
 from neurosim.errors import InputError, RunError
 from neurosim.kernels.clock import NOW, TICKS
 from neurosim.kernels.engine import KOLEN_POLLACK, SYMMETRIC
@@ -54,12 +55,13 @@ def replay(run: Run, name: str) -> Iterator[Step]:
 
     Raises
     ------
-    InputError : there is no such team, or no step was recorded in full detail.
+    InputError : there is no such team, it learns by another rule than MAP propagation, or no step
+        was recorded in full detail.
     RunError : a step, or a window, ends otherwise than was recorded.
     """
     if name not in TEAMS:
         raise InputError(f"team = {name!r}: one of {', '.join(map(repr, TEAMS))} is needed.")
-    spec = run.spec
+    spec = map_prop_of(run, name)
     if not any(window.n_steps for window in run.windows):
         raise InputError(
             f"{run.path} holds no step in full detail. Record some, for instance with "

@@ -1,7 +1,6 @@
 """Algorithm 1: one team that learns from batches of one-step episodes, by any of four rules."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +9,10 @@ from neurosim.errors import RunError
 from neurosim.kernels import monte_carlo as kernels
 from neurosim.kernels import rng
 from neurosim.kernels.team import PASSES, UPDATES
-from neurosim.learners.map_prop import named_layers
-from neurosim.memory import Block, Floats
+from neurosim.learners.map_prop import named_layers, remedy
+from neurosim.memory import Floats
 from neurosim.network import build_team, layer_of, orient, read_team
-from neurosim.spec import Actor, Critic, Learning, MonteCarloSpec
+from neurosim.spec import Learning, MonteCarloSpec
 from neurosim.tasks import Environment
 
 _STATE = ("w", "m", "v", "count")
@@ -52,10 +51,9 @@ class MonteCarlo:
         self._discrete = environment.discrete
         self._size = spec.batch.size
         self._answers = spec.batch.signal == "answer"
-        self._explore = 1.0 if spec.actor.explore is None else spec.actor.explore
-        local = kernels.ANSWER if self._answers else kernels.REWARD
-        self._rule = kernels.BACKPROP if spec.actor.rule == "backprop" else local
-        self._block = _build(spec, self._n_in, self._n_out, seed)
+        self._block = build_team(
+            "actor", spec.actor, _LEARNING, spec.adam, self._n_in, self._n_out, seed
+        )
         self.actor = read_team(self._block)
         self._key = rng.mixed_key(seed)
         self.values = np.zeros((self._size, self.actor.h.size))
@@ -75,12 +73,12 @@ class MonteCarlo:
         inputs, answers = self._samples.draw(self._key, self.samples, self._size)
         self.values[:, : self._n_in] = inputs
         values = self.values.reshape(-1)
-        kernels.act_batch(*self._block, self._key, values, self._explore)
+        kernels.act_batch(*self._block, self._key, values)
         outputs = self.values[:, -self._n_out :]
         actions = outputs.argmax(axis=1) if self._discrete else outputs[:, 0]
         rewards = self._samples.rewards(actions, answers)
         signal = np.asarray(answers if self._answers else rewards, float)
-        self._check(kernels.learn_batch(*self._block, values, signal, self._rule))
+        self._check(kernels.learn_batch(*self._block, values, signal, self._answers))
         return float(rewards.mean())
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -99,7 +97,6 @@ class MonteCarlo:
 
     def _check(self, bad: tuple[int, int]) -> None:
         """Stop where a unit has diverged, or a gradient has been too large for Adam."""
-        remedy = "A smaller actor.alpha or actor.step_size, or a larger actor.var, helps."
         sample, unit = bad
         if sample >= 0:
             layer, index = layer_of(self.actor, unit)
@@ -107,32 +104,10 @@ class MonteCarlo:
             raise RunError(
                 f"diverged in batch {self.batches + 1}, sample {sample}: in layer {layer}, unit "
                 f"{index}, the value is {self.actor.h[place]:.6g} where its mean is "
-                f"{self.actor.mu[place]:.6g}. {remedy}"
+                f"{self.actor.mu[place]:.6g}. Try {remedy('actor', self.actor)}."
             )
         if not np.isfinite(self.actor.v).all():
             raise RunError(
                 f"diverged in batch {self.batches}: the gradient of a weight is not finite when "
-                f"squared. {remedy}"
+                f"squared. Try {remedy('actor', self.actor)}."
             )
-
-
-def _build(spec: MonteCarloSpec, n_in: int, n_out: int, seed: int) -> Block:
-    """The memory of a model's team; by backprop its units have variance 0, h = mu."""
-    actor, layers = spec.actor, len(spec.actor.units) + 1
-    softmax = actor.output == "softmax"
-    shared: dict[str, Any] = {
-        "units": actor.units,
-        "activation": actor.activation,
-        "var": [0.0] * (layers - softmax) if actor.var is None else actor.var,
-        "alpha": actor.alpha,
-        "anneal_to": [1.0] * layers,
-        "lambda_": 1.0,
-        "N": actor.N or 0,
-        "step_size": actor.step_size or 1.0,
-    }
-    team: Actor | Critic
-    if actor.gate_floor is not None:
-        team = Critic(**shared, gate_floor=actor.gate_floor)
-    else:
-        team = Actor(**shared, output=actor.output, T=actor.T)
-    return build_team("actor", team, _LEARNING, spec.adam, n_in, n_out, seed)
