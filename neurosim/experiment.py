@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +22,11 @@ from neurosim.spec import Model, MonteCarloSpec, parse, timing_of
 from neurosim.tasks import Environment
 from neurosim.timing import check_lists
 from neurosim.training import Episode, training
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody is kept out
+    fcntl = None  # type: ignore[assignment]
 
 PROVENANCE = "provenance.json"
 MODEL = "model.toml"
@@ -71,7 +77,8 @@ def run(
     provenance = _provenance(model, seed)
     record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
-    _train(folder, model, seed, environment, on_episode)
+    with sole_writer(folder), closing(environment):
+        _train(folder, model, seed, environment, on_episode)
     return folder
 
 
@@ -93,10 +100,8 @@ def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None
     """
     environment = check_model(model, seed)
     store = record.MemoryStore()
-    with (
-        closing(environment),
-        record.Recorder(store, model.spec.storage.compression) as recorder,
-    ):
+    compression = model.spec.storage.compression
+    with closing(environment), record.Recorder(store, compression) as recorder:
         course = training(model, environment, seed)
         log = course.record_to(recorder, {})
         recorder.annotate("", _root_attributes(model, _provenance(model, seed)))
@@ -128,10 +133,12 @@ def resume(folder: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
     """
     folder = Path(folder)
     model, seed = read_run_model(folder)
-    if is_complete(folder):
-        return folder
-    environment = Environment(model.spec.task, model.spec.actor.output)
-    _train(folder, model, seed, environment, on_episode)
+    with sole_writer(folder):
+        if is_complete(folder):
+            record.drop_segments(folder)  # where the run was killed when it had just ended
+            return folder
+        with closing(check_model(model, seed)) as environment:
+            _train(folder, model, seed, environment, on_episode)
     return folder
 
 
@@ -145,6 +152,7 @@ def read_run_model(folder: Path) -> tuple[Model, int]:
     try:
         provenance = json.loads((folder / PROVENANCE).read_bytes())
         text = (folder / MODEL).read_text("utf-8")
+        _ = provenance["created"], provenance["versions"]
         return parse(text, provenance["model"]), int(provenance["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -175,8 +183,9 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
     folder = run_folder(model, seed, out)
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
+            goes_on = f"`neurosim resume {folder}` goes on with it, "
             raise InputError(
-                f"{folder} holds a run already: `neurosim resume {folder}` goes on with it, "
+                f"{folder} holds a run already: {goes_on if (folder / PROVENANCE).exists() else ''}"
                 "--force replaces it, --out puts the new one elsewhere."
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
@@ -197,12 +206,33 @@ def check_model(model: Model, seed: int) -> Environment:
     """
     if not 0 <= seed < 2**63:
         raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
-    record.check_compression(model.spec.storage.compression)
+    record.filters(model.spec.storage.compression)
     environment = Environment(model.spec.task, model.spec.actor.output)
     if not isinstance(model.spec, MonteCarloSpec) and model.spec.timing is not None:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
         check_lists("actor", timing_of(model.spec, "actor"), size)
     return environment
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run's folder; a killed one keeps nobody.
+
+    Raises
+    ------
+    InputError : another process writes to it.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (folder / PROVENANCE).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"Another process is writing to {folder}. Wait until it has ended, or stop it."
+            ) from None
+        yield
 
 
 def _holds_own_files_only(folder: Path) -> bool:
@@ -212,7 +242,10 @@ def _holds_own_files_only(folder: Path) -> bool:
 
 def _make_way(folder: Path) -> None:
     try:
-        if folder.exists():
+        if (folder / PROVENANCE).exists():
+            with sole_writer(folder):
+                shutil.rmtree(folder)
+        elif folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
     except OSError as error:
@@ -225,7 +258,7 @@ def _train(
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
     compression = model.spec.storage.compression
     course = training(model, environment, seed)
-    done, counts = restore(folder, course.learner)
+    done, counts = restore(folder, course.learner, model, seed)
     store = record.FolderStore(folder, counts.pop("segments", 0))
     attrs = _root_attributes(model, json.loads((folder / PROVENANCE).read_bytes()))
     with record.Recorder(store, compression) as recorder:
@@ -235,6 +268,7 @@ def _train(
             log.flush()
             log.put_totals()
             counts = {"episode": done, **log.counts, "segments": recorder.commit()}
+            counts |= _identity(model, seed)
             record.checkpoint.keep(folder, done, course.learner.state(), counts)
 
         def seal(complete: bool) -> None:
@@ -254,17 +288,19 @@ def _train(
                     done += 1
                     if on_episode and on_episode(episode):
                         stopped.append(signal.SIGINT)
-                    if time.monotonic() - saved > CHECKPOINT_SECONDS or stopped:
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS:
                         checkpoint()
                         saved = time.monotonic()
             except RunError as error:
                 if isinstance(error.__cause__, OSError):  # nothing more can be written
                     raise _with_what_is_safe(error, folder, done, course.unit) from error
-                log.abandon()
-                seal(complete=False)
+                try:
+                    log.abandon()
+                    seal(complete=False)
+                except RunError as failure:
+                    error = RunError(f"{error} {failure}")
+                    raise _with_what_is_safe(error, folder, done, course.unit) from None
                 raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
-            finally:
-                environment.close()
         complete = done == model.length
         try:
             if complete:
@@ -282,22 +318,43 @@ def _train(
 
 
 def restore(
-    folder: Path, learner: Learner, before: int | None = None
+    folder: Path, learner: Learner, model: Model, seed: int, before: int | None = None
 ) -> tuple[int, dict[str, int]]:
     """Bring a learner to the latest checkpoint in a run's folder, or the latest before an episode.
 
     Returns
     -------
     Episodes or batches done and rows written then; 0 and none where there is no such checkpoint.
+
+    Raises
+    ------
+    InputError : the checkpoint is damaged, or of another model or seed; or there is none though
+        the run has come further than its first one.
     """
     files = record.checkpoint.kept(folder)
     usable = [done for done in files if before is None or done < before]
     if not usable:
+        if before is None and len(record.numbered_segments(folder)) > 1:
+            raise InputError(
+                f"{folder} has lost its checkpoints. Restore {record.checkpoint.FOLDER}/ from a "
+                "copy, or replace the run with --force."
+            )
         return 0, {}
-    arrays, attrs = record.checkpoint.load(files[max(usable)])
+    path = files[max(usable)]
+    arrays, attrs = record.checkpoint.load(path)
+    if any(attrs.pop(name, None) != value for name, value in _identity(model, seed).items()):
+        raise InputError(
+            f"{path} is of another model or seed than {folder / MODEL} and "
+            f"{folder / PROVENANCE} say. Restore these files from a copy."
+        )
     learner.restore(arrays)
     counts = {name: int(value) for name, value in attrs.items()}
     return counts.pop("episode"), counts
+
+
+def _identity(model: Model, seed: int) -> dict[str, int]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    return {"seed": seed, "model": zlib.crc32(model.text.encode())}
 
 
 def _provenance(model: Model, seed: int) -> dict[str, Any]:

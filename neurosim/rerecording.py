@@ -5,6 +5,7 @@ the run recorded; only then is the window added to the run.
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from neurosim.experiment import (
     installed_versions,
     read_run_model,
     restore,
+    sole_writer,
 )
 from neurosim.record import Recorder, Run, schema
 from neurosim.spec import MonteCarloSpec, Record
@@ -59,11 +61,14 @@ def rerecord(
             f"{folder} is a run of batches, which has no windows; name a run of episodes, such as "
             "runs/cartpole/seed-0000."
         )
-    environment = check_model(model, seed)
-    episodes = Episodes(model.spec, environment, seed)
-    with record.open_run(folder) as run:
+    with (
+        sole_writer(folder),
+        closing(check_model(model, seed)) as environment,
+        record.open_run(folder) as run,
+    ):
+        episodes = Episodes(model.spec, environment, seed)
         _check(run, folder, episode, steps)
-        done, counts = restore(folder, episodes.learner, before=episode)
+        done, counts = restore(folder, episodes.learner, model, seed, before=episode)
         counts = {
             schema.STEPS: counts.get(schema.STEPS, 0),
             schema.WINDOW_STEPS: len(run.table(schema.WINDOW_STEPS)),
@@ -77,17 +82,20 @@ def rerecord(
             window = Record(episodes=[episode], steps=steps)
             log = episodes.record_to(comparison, counts, [window])
             for number in range(done + 1, episode + 1):
-                ended = episodes.advance(number)
+                try:
+                    ended = episodes.advance(number)
+                except RunError:  # it diverged: it has differed before
+                    log.flush()
+                    comparison.check()
+                    raise
                 log.flush()
                 comparison.check()
                 if on_episode:
                     on_episode(ended)
             recorder.commit()
-        environment.close()
         number = len(run.windows)
-        run.close()
-    remedy = "The run is as it was: make room, then record the window again."
-    record.merge(store.sources(), path, {}, storage.compression, remedy)
+        remedy = "The run is as it was: make room, then record the window again."
+        record.merge(store.sources(), path, {}, storage.compression, remedy)
     replayed = log.counts[schema.STEPS] - counts[schema.STEPS]
     events = log.counts[schema.EVENTS] - counts[schema.EVENTS]
     return Rerecorded(number, done + 1, replayed, events)
@@ -129,13 +137,15 @@ class _Comparison:
         """Raise RunError at the earliest step that differed."""
         if not self._differences:
             return
-        row, path, what = min(self._differences)
+        row, path, what = min(
+            self._differences, key=lambda each: (schema.table_of(each[1]) != schema.STEPS, *each)
+        )
         place = f"row {row} of /{path}"
         if schema.table_of(path) == schema.STEPS:
             episodes = self._run.episodes
             k = int(np.searchsorted(episodes["first_step"][...], row, side="right")) - 1
             place = f"{place} (episode {k + 1}, step {row - episodes['first_step'][k]})"
-        recorded, installed = json.loads(self._run.attrs["versions"]), installed_versions()
+        recorded, installed = json.loads(self._run.attribute("versions")), installed_versions()
         other = [
             f"{name} {installed[name]} instead of {version}"
             for name, version in recorded.items()

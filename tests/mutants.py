@@ -1,4 +1,7 @@
-"""Plant defects and check that the tests see them: ``python tests/mutants.py``.
+"""Plant defects and check that the tests see them: ``python tests/mutants.py [PART]``.
+
+PART is a part of a file's path below neurosim/, such as ``record/``, or of a defect's name: only
+those defects are planted.
 
 Each defect is planted alone, in a copy of the project, and the test that is named beside it must
 then fail by an assertion. Exit status 1 if a defect survives.
@@ -14,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +41,14 @@ AUDIT = "test_audit.py::test_"
 REBUILT = f"{AUDIT}every_unit_is_rebuilt_from_its_inbox_with_any_option"
 DETECTED = f"{AUDIT}whatever_is_altered_is_detected_and_named"
 SHARED_WEIGHTS = f"{ASYNCHRONOUS}feedback_weights_that_start_as_the_weights_stay_the_weights"
+
+
+ASYNCHRONOUS_RUN = "test_asynchronous_run.py::test_"
+RECORDER = "test_recorder.py::test_"
+WHOLE_CHUNKS = (
+    f"{RECORDER}every_segment_begins_with_a_whole_chunk_and_writes_the_unfinished_one_again[memory]"
+)
+WITHIN_A_CHUNK = f"{RECORDER}a_resumed_recorder_goes_on_within_a_chunk[memory]"
 
 
 class Defect(NamedTuple):
@@ -532,6 +543,86 @@ DEFECTS = (
         "rows.value",
         f"{AUDIT}a_unit_does_not_read_the_values_of_its_own_rows",
     ),
+    Defect(
+        "the sampled values and the relaxed ones change places",
+        "record/log.py",
+        '{f"{name}_sampled": team.sampled[units], f"{name}_relaxed": team.h[units]}',
+        '{f"{name}_sampled": team.h[units], f"{name}_relaxed": team.sampled[units]}',
+        f"{ASYNCHRONOUS_RUN}the_last_value_of_each_unit_is_the_relaxed_one[fully local]",
+    ),
+    Defect(
+        "the row that sent a packet is taken for the one before it",
+        "kernels/merge.py",
+        "return row - sender[packet - smallest]",
+        "return row - sender[packet - smallest] + 1",
+        f"{ASYNCHRONOUS_RUN}every_arrival_and_loss_names_the_row_that_sent_its_packet[fully local]",
+    ),
+    Defect(
+        "the last segment is not sealed",
+        "record/sealing.py",
+        "return merge([*segments], ",
+        "return merge([*segments[:-1]], ",
+        "test_sealing.py::test_chunks_that_fit_are_copied_as_they_are[gzip]",
+    ),
+    Defect(
+        "the last row of a chunk is the first of the next one, too",
+        "record/recorder.py",
+        "        self._buffer = np.empty_like(self._buffer)\n"
+        "        self.filled = self.written = 0\n",
+        "        self._buffer = np.roll(self._buffer, 1, axis=0)\n"
+        "        self.filled, self.written = 1, 0\n",
+        f"{RECORDER}rows_that_go_on_are_not_those_that_are_being_written[memory]",
+    ),
+    Defect(
+        "a segment says that it begins a chunk earlier",
+        "record/recorder.py",
+        "dataset.attrs[FIRST_ROW] = first",
+        "dataset.attrs[FIRST_ROW] = max(0, first - chunks[0])",
+        WHOLE_CHUNKS,
+    ),
+    Defect(
+        "the rows that do not fill a chunk are not written again",
+        "record/recorder.py",
+        "return self.first, self._buffer[: self.filled].copy()",
+        "return self.first + self.written, self._buffer[self.written : self.filled].copy()",
+        WHOLE_CHUNKS,
+    ),
+    Defect(
+        "rows that join a chunk after a commit are not written",
+        "record/recorder.py",
+        "if rows.filled > rows.written",
+        "if rows.filled > rows.written == 0",
+        WHOLE_CHUNKS,
+    ),
+    Defect(
+        "a resumed record takes the rows of its chunk for new ones",
+        "record/recorder.py",
+        "        self.written = self.filled\n",
+        "        self.first += self.filled\n",
+        WITHIN_A_CHUNK,
+    ),
+    Defect(
+        "a segment begins where the one before it ends, whatever it says",
+        "record/contents.py",
+        "first = int(node.attrs.get(FIRST_ROW, self.shape[0]))",
+        "first = self.shape[0]",
+        WITHIN_A_CHUNK,
+    ),
+    Defect(
+        "the first events of a window are rows of all windows",
+        "record/reader.py",
+        "relative: Integers = bounds - bounds[0]",
+        "relative: Integers = bounds",
+        "test_reader.py::test_a_window_is_its_rows_of_every_table[memory]",
+    ),
+    Defect(
+        "of many checkpoints the oldest goes",
+        "record/checkpoint.py",
+        "files[min(gaps, key=gaps.__getitem__)].unlink()",
+        "files[min(gaps)].unlink()",
+        "test_checkpoint.py::"
+        "test_at_most_eight_checkpoints_are_kept_and_they_are_spread_over_the_run[1]",
+    ),
 )
 
 
@@ -618,9 +709,9 @@ def verdict(defect: Defect, compiled: bool) -> str:
     return "caught" if outcome.failed_assertions else "SURVIVED"
 
 
-def needs_compiling() -> bool:
+def needs_compiling(defects: Sequence[Defect]) -> bool:
     """Check that all tests are green without a defect; True if only the compiled kernels run."""
-    tests = sorted({defect.test for defect in DEFECTS})
+    tests = sorted({defect.test for defect in defects})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         copy_project(folder)
@@ -631,18 +722,21 @@ def needs_compiling() -> bool:
     raise RuntimeError(f"the tests are not green to begin with: {outcome}")
 
 
-def main() -> int:
-    """Plant all defects; print a table."""
-    compiled = needs_compiling()
+def main(part: str = "") -> int:
+    """Plant the defects that are asked for; print a table."""
+    defects = [defect for defect in DEFECTS if part in defect.file or part in defect.name]
+    if not defects:
+        raise SystemExit(f"There is no defect {part!r}.")
+    compiled = needs_compiling(defects)
     with ThreadPoolExecutor(WORKERS) as pool:
-        verdicts = list(pool.map(lambda defect: verdict(defect, compiled), DEFECTS))
-    width = max(len(defect.name) for defect in DEFECTS)
-    for defect, said in zip(DEFECTS, verdicts, strict=True):
+        verdicts = list(pool.map(lambda defect: verdict(defect, compiled), defects))
+    width = max(len(defect.name) for defect in defects)
+    for defect, said in zip(defects, verdicts, strict=True):
         print(f"{defect.name:{width}}  {said:8}  {defect.test}")
     caught = verdicts.count("caught")
-    print(f"{caught} of {len(DEFECTS)} defects caught")
-    return 0 if caught == len(DEFECTS) else 1
+    print(f"{caught} of {len(defects)} defects caught")
+    return 0 if caught == len(defects) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -126,6 +126,7 @@ def record_windows(recorder: Recorder, windows: int = 3, steps: int = 5, events:
     recorder.append("windows/n_steps", np.full(windows, steps, "i4"))
     recorder.append("windows/episode", np.arange(1, windows + 1, dtype="i4"))
     recorder.append("windows/first_row", np.arange(windows) * steps)
+    recorder.append("windows/n_events", np.full(windows, steps * events))
     recorder.append("windows/complete", np.arange(windows) < windows - 1)
     recorder.append("windows/steps/step", np.arange(rows))
     recorder.append("windows/steps/first_event", np.arange(rows) * events)
@@ -189,3 +190,28 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 def parts(folder: Path) -> list[Path]:
     """Files that are being written, or were when their process died."""
     return list(folder.rglob("*.part"))
+
+
+def contents_of(folder: Path) -> dict[str, Any]:
+    """Everything in the run.h5 of a run's folder but its date and how it was written.
+
+    By path: dtype, shape and bytes of a dataset; by path and name: an attribute. Names of
+    dimensions are left out: they are how other tools see a dataset.
+    """
+    of_dimensions = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
+    found: dict[str, Any] = {}
+
+    def visit(path: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            if node.is_scale:
+                return
+            value = node[()]
+            found[path] = (node.dtype, node.shape, value.tobytes())
+        for name in node.attrs.keys() - of_dimensions:
+            found[f"{path}@{name}"] = str(node.attrs[name])
+
+    with h5py.File(folder / "run.h5") as file:
+        visit("", file)
+        file.visititems(visit)
+    del found["@created"], found["@segments"]
+    return found

@@ -197,6 +197,40 @@ def test_the_file_explains_times_and_kinds_by_itself(recorded: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_how_a_run_is_compressed_changes_no_bits(
+    compression: str, tmp_path: Path, contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    if compression == "lz4":
+        pytest.importorskip("hdf5plugin")
+    found = []
+    for one in ("gzip", compression):
+        storage = WINDOW | {"storage.compression": one}
+        found.append(contents(neurosim.run(model(None, storage), out=tmp_path / one)))
+        del found[-1]["@model"]
+    assert found[0] == found[1]
+
+
+def test_values_of_events_are_kept_in_single_precision_if_the_model_says_so(
+    tmp_path: Path, contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    folders = {
+        values: neurosim.run(
+            model(None, WINDOW | {"storage.values": values}), out=tmp_path / values
+        )
+        for values in ("float64", "float32")
+    }
+    double, single = (contents(folder) for folder in folders.values())
+    for found in (double, single):
+        del found["@model"], found["windows/events/value"]
+    assert single == double
+    exact, rounded = (neurosim.open(folder) for folder in folders.values())
+    for a, b in zip(exact.windows, rounded.windows, strict=True):
+        assert a.events["value"].dtype == np.float64
+        assert b.events["value"].dtype == np.float32
+        assert np.array_equal(a.events["value"][:].astype(np.float32), b.events["value"][:])
+
+
 def test_learned_feedback_weights_are_recorded_and_stay_the_transposed_weights(
     tmp_path: Path,
 ) -> None:

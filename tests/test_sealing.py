@@ -38,6 +38,7 @@ from neurosim.record import (
     sealing,
     write_atomically,
 )
+from neurosim.record.files import WriteFailed
 from neurosim.spec import Compression
 
 COMPRESSIONS = ["gzip", "none", "lz4"]
@@ -63,13 +64,14 @@ def test_a_sealed_file_opens_in_plain_h5py_with_filters_and_format_of_old_tools(
     # Format signature, then superblock version 3: HDF5 1.10 and all later ones read it.
     assert path.read_bytes()[:9] == b"\x89HDF\r\n\x1a\n\x03"
     with h5py.File(path) as file:
-        assert file.attrs["format"] == "neurosim-run"
+        assert file.attrs["format"].decode() == "neurosim-run"
         assert file.attrs["format_version"] == 2
         assert file.attrs["seed"] == 7
         assert file.attrs["complete"]
         assert file["steps/reward"][...].tolist() == list(range(30))
         assert file["episodes/terminated"].dtype == bool
-        assert file["steps/reward"].attrs["description"] == "reward of this row's transition"
+        described = file["steps/reward"].attrs["description"].decode()
+        assert described == "reward of this row's transition"
         assert file["episodes/terminated"].parent.name == f"/{schema.EPISODES}"
 
         def check(name: str, node: Any) -> None:
@@ -185,7 +187,9 @@ def test_a_segment_that_begins_too_late_cannot_be_sealed(tmp_path: Path) -> None
         write_segment(tmp_path / "0.h5", 0, np.zeros((8, 1)), (8, 1)),
         write_segment(tmp_path / "1.h5", 16, np.zeros((8, 1)), (8, 1)),
     ]
-    with pytest.raises(InputError, match=r"begins with row 16 .* end with row 8: one is missing"):
+    with pytest.raises(
+        InputError, match=r"holds the rows 16 to 24 .* end with row 8: one is missing"
+    ):
         merge([*sources], tmp_path / "all.h5", {}, "gzip", "Make room.")
     assert not (tmp_path / "all.h5").exists()
 
@@ -310,7 +314,7 @@ def test_hdf5_reads_back_what_could_not_be_written(tmp_path: Path) -> None:
             sink.write(memoryview(data))
         sink.seek(1)
         assert sink.read(8) == b"bCDefGH\0"
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(WriteFailed, match="No space left"):
             sink.check()
 
 

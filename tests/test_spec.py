@@ -872,6 +872,54 @@ def test_the_timing_of_a_model_without_one_is_the_lockstep_limit() -> None:
     assert spec.timing_of(spec.load("cartpole").spec, "actor") == Timing()
 
 
+# --- storage -------------------------------------------------------------------------------------
+
+
+def test_a_record_is_compressed_by_gzip_and_keeps_every_bit_unless_the_model_says_otherwise() -> (
+    None
+):
+    assert spec.load("cartpole").spec.storage == spec.Storage("gzip", "float64")
+    assert spec.load("async/cartpole").spec.storage == spec.Storage("gzip", "float64")
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("compression", ["gzip", "lz4", "none"]), ("values", ["float64", "float32"])],
+)
+def test_values_of_storage_are_taken_and_kept_in_the_text(key: str, values: list[str]) -> None:
+    for value in values:
+        model = spec.load("async/cartpole", {f"storage.{key}": value})
+        assert getattr(model.spec.storage, key) == value
+        assert getattr(spec.parse(model.text, "again").spec.storage, key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("compression", "zip", "'gzip', 'lz4', 'none'"),
+        ("compression", 1, "expected"),
+        ("values", "float16", "'float64', 'float32'"),
+    ],
+)
+def test_a_wrong_value_of_storage_is_refused_with_its_path_and_what_is_expected(
+    key: str, value: Any, problem: str
+) -> None:
+    message = message_of(overrides={f"storage.{key}": value})
+    assert message.startswith(f"mine: storage.{key} = {value!r}: ")
+    assert problem in message
+
+
+def test_events_in_single_precision_need_units_that_have_events() -> None:
+    message = message_of(overrides={"storage.values": "float32"})
+    assert message.startswith("mine: storage.values: 'float32' ")
+    assert "need a section [timing]; remove it." in message
+
+
+def test_an_unknown_key_of_storage_is_refused_with_a_suggestion() -> None:
+    message = message_of(overrides={"storage.compresion": "gzip"})
+    assert message.startswith("mine: storage.compresion: unknown key. Did you mean 'compression'?")
+
+
 # --- mode ----------------------------------------------------------------------------------------
 
 # Ways to write a section: at the end, in the middle and in pieces, inline, as dotted keys.

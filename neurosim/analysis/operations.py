@@ -63,7 +63,7 @@ def operations(run: Run, team: str) -> Operations:
         seen += np.count_nonzero(run.steps["observation"][start : start + ROWS], axis=0)
     observed = float(np.count_nonzero(w[0], axis=0) @ seen) / steps
     timing = timing_of(spec, team)
-    if run.attrs["mode"] == "asynchronous":
+    if run.attribute("mode") == "asynchronous":
         totals = run[f"teams/{team}/totals"]
         sent, arrived = (totals[name][...] / steps for name in ("sent", "delivered"))
         made = totals["multiply_adds"][...] / steps

@@ -35,7 +35,7 @@ PACKETS = Traffic._fields[:5]
 
 def check_asynchronous(run: Run) -> None:
     """Raise InputError unless the units of a run were agents that exchange packets."""
-    if run.attrs["mode"] != "asynchronous":
+    if run.attribute("mode") != "asynchronous":
         raise InputError(
             f"{run.path} is a synchronous run: its units exchange no packets. "
             "Give a run of an async/ model, or one made with --mode asynchronous."

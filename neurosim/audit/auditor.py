@@ -56,9 +56,10 @@ def audit(run: Run, team: str | None = None, unit: int | None = None) -> Report:
 
 
 def _check_run(run: Run) -> None:
-    if run.attrs["mode"] != "asynchronous":
+    if run.attribute("mode") != "asynchronous":
+        mode = run.attribute("mode")
         raise InputError(
-            f"mode = {run.attrs['mode']!r}: only the units of an asynchronous run have inboxes. "
+            f"mode = {mode!r}: only the units of an asynchronous run have inboxes. "
             "`neurosim run MODEL --mode asynchronous --record ...` makes one."
         )
     if len(run.windows) == 0:

@@ -93,7 +93,7 @@ def coverage(
         fractions: dict[str, list[Any]] = {}
         for run in opened.values():
             visited = analysis.coverage(run, chosen, bounds, bins).fraction
-            fractions.setdefault(str(run.attrs["model_name"]), []).append(visited)
+            fractions.setdefault(str(run.attribute("model_name")), []).append(visited)
         coverage.save(fractions, _described(opened, chosen), bins, output)
     print(output)
 
@@ -316,7 +316,7 @@ def curves_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None
                 raise InputError(
                     f"{folder} has no finished episode or batch, there is nothing to draw."
                 )
-            curves.setdefault(str(opened.attrs["model_name"]), []).append(values)
+            curves.setdefault(str(opened.attribute("model_name")), []).append(values)
     if len(sizes) > 1:
         raise InputError(
             "These runs do not fit one figure: they are of episodes and of batches, or of batches "
@@ -336,12 +336,12 @@ def _opened(runs: Sequence[Path]) -> Iterator[dict[str, "Run"]]:
         opened: dict[str, Run] = {}
         for folder in all_run_folders(runs):
             run = stack.enter_context(record.open_run(folder))
-            if run.attrs["mode"] == "monte_carlo":
+            if run.attribute("mode") == "monte_carlo":
                 raise InputError(
                     f"{folder} is a run of batches, and the figure is of episodes; "
                     "`neurosim plot learning-curve` draws it."
                 )
-            label = f"{run.attrs['model_name']} seed {run.seed}"
+            label = f"{run.attribute('model_name')} seed {run.seed}"
             opened[f"{label} ({folder})" if label in opened else label] = run
         yield opened
 

@@ -212,7 +212,7 @@ def _summarise(folders: Sequence[Path]) -> None:
     from neurosim.analysis.returns import summarise
 
     with record.open_run(folders[0]) as opened:
-        by_batches = opened.attrs["mode"] == "monte_carlo"
+        by_batches = opened.attribute("mode") == "monte_carlo"
     columns = ("run", "episodes", "steps", "mean return", "last 100", "best", "")
     if by_batches:
         columns = ("run", "batches", "samples", "mean reward", "last 100", "best", "")
@@ -260,7 +260,7 @@ def _summarise_traffic(folders: Sequence[Path]) -> None:
     table = Table(*headings, "age", box=None, header_style="bold")
     for folder in folders:
         with record.open_run(folder) as opened:
-            if opened.attrs["mode"] != "asynchronous" or not len(opened.steps):
+            if opened.attribute("mode") != "asynchronous" or not len(opened.steps):
                 continue
             for team in TEAMS:
                 total = traffic.totals(opened, team)

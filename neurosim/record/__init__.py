@@ -6,11 +6,11 @@ is being written, and ``run.h5`` once it is sealed.
 
 from neurosim.record import checkpoint, schema
 from neurosim.record.contents import Column, Contents, Group
-from neurosim.record.files import check_compression, write_atomically
+from neurosim.record.files import filters, write_atomically
 from neurosim.record.reader import Run, Table, Window, open_run
 from neurosim.record.recorder import Recorder
 from neurosim.record.sealing import drop_segments, merge, seal
-from neurosim.record.stores import FolderStore, MemoryStore
+from neurosim.record.stores import FolderStore, MemoryStore, numbered_segments
 
 __all__ = [
     "Column",
@@ -22,10 +22,11 @@ __all__ = [
     "Run",
     "Table",
     "Window",
-    "check_compression",
     "checkpoint",
     "drop_segments",
+    "filters",
     "merge",
+    "numbered_segments",
     "open_run",
     "schema",
     "seal",

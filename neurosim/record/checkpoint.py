@@ -18,7 +18,13 @@ import h5py
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.record.files import Array, hdf5_image, plain_attributes, write_atomically
+from neurosim.record.files import (
+    Array,
+    changing,
+    hdf5_image,
+    plain_attributes,
+    write_atomically,
+)
 
 FOLDER = "checkpoints"
 
@@ -80,7 +86,7 @@ def load(path: Path) -> tuple[dict[str, Array], dict[str, int | float | str]]:
     image, checksum = data[:-4], data[-4:]
     foreign = InputError(
         f"{path} is damaged or not a checkpoint of neurosim. "
-        "Restore it from a copy, or start the run anew."
+        "Delete it: the run then goes on from the checkpoint before it."
     )
     if checksum != _checksum(image) or not h5py.is_hdf5(path):
         raise foreign
@@ -108,7 +114,8 @@ def kept(folder: Path) -> dict[int, Path]:
     They are in order.
     """
     files = sorted((folder / FOLDER).glob("episode-*.h5"))
-    return {int(file.stem.removeprefix("episode-")): file for file in files}
+    named = {file.stem.removeprefix("episode-"): file for file in files}
+    return {int(number): file for number, file in named.items() if number.isdigit()}
 
 
 def keep(
@@ -124,13 +131,17 @@ def keep(
     RunError
         The file could not be written.
     """
-    (folder / FOLDER).mkdir(exist_ok=True)
+    with changing(folder):
+        (folder / FOLDER).mkdir(exist_ok=True)
     save(folder / FOLDER / f"episode-{episode:09d}.h5", arrays, attrs)
     files = kept(folder)
-    if len(files) > _MOST_KEPT:
-        done = list(files)
-        gaps = {done[k]: done[k + 1] - done[k - 1] for k in range(1, len(done) - 1)}
-        files[min(gaps, key=gaps.__getitem__)].unlink()
+    with changing(folder / FOLDER):
+        while len(files) > _MOST_KEPT:
+            done = list(files)
+            gaps = {done[k]: done[k + 1] - done[k - 1] for k in range(1, len(done) - 1)}
+            files.pop(min(gaps, key=gaps.__getitem__)).unlink()
+        for part in (folder / FOLDER).glob("*.part"):  # of a process that was killed
+            part.unlink()
 
 
 def _checksum(image: bytes) -> bytes:

@@ -7,9 +7,13 @@ so do the rows of a growing dataset that a later segment begins before the end o
 """
 
 import contextlib
+import errno
 import operator
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
@@ -18,7 +22,14 @@ import numpy as np
 
 from neurosim.errors import InputError, NeurosimError
 from neurosim.record import schema
-from neurosim.record.files import Array, Source, load_lz4, open_source, plain_attributes
+from neurosim.record.files import (
+    Array,
+    Source,
+    WriteFailed,
+    load_lz4,
+    open_source,
+    plain_attributes,
+)
 
 Index = int | np.integer[Any] | slice | EllipsisType | list[int] | Array
 
@@ -27,6 +38,8 @@ DIMENSION_TYPE = np.dtype(">f4")  # of datasets that only name a dimension; noth
 _OWN_ATTRIBUTES = {FIRST_ROW, "DIMENSION_LIST", "REFERENCE_LIST"}  # of the file, not of the data
 _LZ4 = "32004"  # HDF5's number of the filter
 _BLOCK_BYTES = 2**20
+_NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM)
+_ATTEMPTS = 5  # to find the files of a run while they change
 _MOST_OPEN_FILES = 4  # HDF5 keeps up to 32 MB of metadata for each
 
 
@@ -35,7 +48,7 @@ def reading(source: Source) -> Iterator[None]:
     """Turn whatever h5py raises on a bad file into one clear error."""
     try:
         yield
-    except (NeurosimError, MemoryError):
+    except (NeurosimError, MemoryError, WriteFailed):
         raise
     except FileNotFoundError as error:
         raise InputError(
@@ -44,6 +57,8 @@ def reading(source: Source) -> Iterator[None]:
     except PermissionError as error:
         raise InputError(f"{source} may not be read. Ask its owner for permission.") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
+            raise InputError(f"{source} cannot be read: {os.strerror(error.errno)}.") from error
         raise InputError(
             f"{source} is damaged, incomplete or not an HDF5 file ({error}). "
             "Restore it from a copy, or record the run again."
@@ -51,7 +66,7 @@ def reading(source: Source) -> Iterator[None]:
 
 
 def _check_format(source: Source, file: Any) -> None:
-    name = file.attrs.get("format")
+    name = plain_attributes(file.attrs).get("format")
     if name != schema.FORMAT:
         raise InputError(
             f"{source} is not a neurosim run: its attribute 'format' is {name!r}. "
@@ -91,6 +106,11 @@ class _Entry:
             load_lz4(str(source))
         growing = node.maxshape[0] is None
         if not (growing and self.growing):
+            if growing and int(node.attrs.get(FIRST_ROW, 0)) != 0:
+                raise InputError(
+                    f"{source} begins with row {node.attrs[FIRST_ROW]} of {node.name}; the rows "
+                    "before it are missing. Open the run's folder, or restore them from a copy."
+                )
             self.dtype, self.shape, self.growing = node.dtype, node.shape, growing
             self.parts = [(source, 0)]
             return
@@ -100,15 +120,16 @@ class _Entry:
                 "Record the run again."
             )
         first = int(node.attrs.get(FIRST_ROW, self.shape[0]))  # format 1 had none
-        if not self.parts[-1][1] <= first <= self.shape[0]:
+        end = first + node.shape[0]
+        if not self.parts[-1][1] <= first <= self.shape[0] <= end:
             raise InputError(
-                f"{source} begins with row {first} of {node.name}, and the segments before it end "
-                f"with row {self.shape[0]}: one is missing. Restore it from a copy, or record the "
-                "run again."
+                f"{source} holds the rows {first} to {end} of {node.name}, and the segments before "
+                f"it end with row {self.shape[0]}: one is missing, or out of place. Restore it "
+                "from a copy, or record the run again."
             )
         if first == self.parts[-1][1]:
             self.parts.pop()
-        self.shape = (first + node.shape[0], *self.shape[1:])
+        self.shape = (end, *self.shape[1:])
         self.parts.append((source, first))
 
     def bounds(self) -> Iterator[tuple[Source, int, int]]:
@@ -131,8 +152,10 @@ class Contents:
     def __init__(self, find: Callable[[], list[Source]]) -> None:
         self._find = find
         self._open: dict[Source, Any] = {}
+        self._seen: dict[Source, tuple[int, ...]] = {}  # what each file was when first opened
         self._entries: dict[str, _Entry] = {}
         self._begin()
+        self._run = self._identity()
 
     def __enter__(self) -> "Contents":
         return self
@@ -197,28 +220,40 @@ class Contents:
             yield source, dataset, first, end
 
     def _begin(self) -> None:
-        root = _Entry()
-        self._entries = {"": root}
-        try:
-            for source in self._find():
-                with reading(source):
-                    file = self._file(source)
-                    _check_format(source, file)
-                    root.add(source, file)
-        except BaseException:
-            self.close()
-            raise
+        """Find the files, again if they change meanwhile."""
+        for attempt in range(_ATTEMPTS):
+            root = _Entry()
+            self._entries, self._seen = {"": root}, {}
+            try:
+                for source in self._find():
+                    with reading(source):
+                        file = self._file(source)
+                        _check_format(source, file)
+                        root.add(source, file)
+                return
+            except BaseException as error:
+                self.close()
+                if not _gone(error) or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(0.02)
 
     def _retried(self, look: Callable[[], None]) -> None:
         """Do something; should a file have gone meanwhile, find the files again and do it again."""
         try:
             look()
         except InputError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
+            if not _gone(error):
                 raise
             self.close()
             self._begin()
+            if self._identity() != self._run:
+                raise InputError("The run was replaced by another one. Open it again.") from None
             look()
+
+    def _identity(self) -> tuple[Any, ...]:
+        """What tells one run from another one at the same place."""
+        attrs = self._entries[""].attrs
+        return tuple(attrs.get(name) for name in ("model_name", "seed", "created"))
 
     def _look_up(self, name: str) -> None:
         entry = self._entry(name)
@@ -232,7 +267,10 @@ class Contents:
         entry.children = list(found)
 
     def _read(self, name: str, start: int, stop: int, out: Array) -> None:
-        for source, first, end in self._entry(name).bounds():
+        entry = self._entry(name)
+        if stop > entry.shape[0] or (entry.dtype, entry.shape[1:]) != (out.dtype, out.shape[1:]):
+            raise InputError(f"/{name} has changed since it was looked up. Open the run again.")
+        for source, first, end in entry.bounds():
             low, high = max(start, first), min(stop, end)
             if low < high:
                 with reading(source):
@@ -253,10 +291,32 @@ class Contents:
     def _file(self, source: Source) -> Any:
         file = self._open.get(source)
         if file is None:
+            if isinstance(source, Path):
+                found = source.stat()
+                state = found.st_ino, found.st_size, found.st_mtime_ns
+                if self._seen.setdefault(source, state) != state:
+                    raise FileNotFoundError(f"{source} was replaced")
             if len(self._open) == _MOST_OPEN_FILES:
                 self._open.pop(next(iter(self._open))).close()
             file = self._open[source] = open_source(source)
         return file
+
+
+def _gone(error: BaseException) -> bool:
+    """Whether an error says that a file is not there any more."""
+    return isinstance(error, InputError) and isinstance(error.__cause__, FileNotFoundError)
+
+
+def _rows_of(index: Array, length: int) -> Array:
+    """Row numbers from 0 of an index as NumPy has it: numbers, negative ones too, or a mask."""
+    if index.dtype == bool:
+        if index.shape != (length,):
+            raise IndexError(f"a mask of {index.shape} does not fit a column of {length} rows")
+        return np.flatnonzero(index)
+    index = index.astype(np.int64) if index.size else np.zeros(index.shape, np.int64)
+    if index.size and not -length <= index.min() <= index.max() < length:
+        raise IndexError(f"rows {index.min()} to {index.max()} of a column of {length} rows")
+    return np.where(index < 0, index + length, index)
 
 
 def join(group: str, child: str) -> str:
@@ -334,9 +394,12 @@ class Column:
         if isinstance(index, int | np.integer):
             row = range(len(self))[operator.index(index)]
             return self._read(row, row + 1)[0]
-        if isinstance(index, slice) and (rows := range(len(self))[index]).step == 1:
-            return self._read(rows.start, max(rows.start, rows.stop))
-        return self._gather(np.arange(len(self))[index])
+        if isinstance(index, slice):
+            rows = range(len(self))[index]
+            if rows.step == 1:
+                return self._read(rows.start, max(rows.start, rows.stop))
+            return self._gather(np.arange(rows.start, rows.stop, rows.step))
+        return self._gather(_rows_of(np.asarray(index), len(self)))
 
     def rows(self, start: int, stop: int) -> "Column":
         """Return the column of the rows start ... stop - 1; nothing is read yet."""

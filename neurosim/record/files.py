@@ -42,6 +42,19 @@ class Image(NamedTuple):
 Source = Path | Image
 
 
+class WriteFailed(Exception):
+    """A write of HDF5 that went wrong.
+
+    Attributes
+    ----------
+    error : OSError
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def open_source(source: Source) -> Any:
     """Open an HDF5 file on disk or in memory for reading."""
     if isinstance(source, Image):
@@ -95,6 +108,18 @@ def replacing(path: Path, remedy: str) -> Iterator[io.FileIO]:
         raise
 
 
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Report what goes wrong while files of a folder are made or deleted.  Raises RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be changed: {error.strerror or error}. What was written before "
+            "is safe; make room, or the folder writable, and try again."
+        ) from error
+
+
 def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
     """Write all of `data`; a raw file may take only a part of it at a time."""
     rest = memoryview(data).cast("B")
@@ -142,11 +167,6 @@ def deflated(rows: Array) -> bytes:
     return deflater.compress(planes.tobytes()) + deflater.flush()
 
 
-def check_compression(compression: Compression) -> None:
-    """Make sure that a compression can be used.  Raises InputError as `filters`."""
-    filters(compression)
-
-
 def load_lz4(what: str) -> Any:
     """Import the library of the LZ4 filter, which HDF5 knows from then on.
 
@@ -190,12 +210,28 @@ def create_fixed(file: Any, path: str, array: Array, compression: Compression) -
     file.create_dataset(path, data=array, **chunked)
 
 
+def set_attributes(node: Any, attrs: Attributes) -> None:
+    """Add attributes to a group or dataset.
+
+    Text has a fixed length: HDF5 keeps what is variable in a heap without a checksum.
+    """
+    for name, value in attrs.items():
+        if isinstance(value, str):
+            data = value.encode()
+            node.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+        else:
+            node.attrs[name] = value
+
+
 def plain_attributes(attrs: Any) -> dict[str, Any]:
     """Return HDF5 attributes as Python values, arrays as arrays."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in attrs.items()
-    }
+    return {name: _plain(value) for name, value in attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _sync_folder(folder: Path) -> None:

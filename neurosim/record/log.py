@@ -124,6 +124,7 @@ class RunLog(Log):
         self._episode = self._t = self._episode_start = 0
         self._first, self._last = 0, 0  # steps [first, last) of this episode are in its window
         self._open = False
+        self._first_event = 0  # row of events at which the window begins
 
     @property
     def counts(self) -> dict[str, int]:
@@ -168,6 +169,7 @@ class RunLog(Log):
         elif self._t == self._first:
             self._append_states("before", complete=True)
             self._open = True
+            self._first_event = self._rows[schema.EVENTS]
             self._agent.write_log(True)
 
     def end_episode(self, total: float, terminated: bool, truncated: bool, seed: int) -> None:
@@ -256,13 +258,15 @@ class RunLog(Log):
     def _close_window(self, complete: bool = True) -> None:
         self._append_states("after", complete)
         steps = self._t - self._first
-        row = {
+        row: dict[str, Any] = {
             "first_step": np.int64(self._episode_start + self._first),
             "n_steps": np.int32(steps),
             "episode": np.int32(self._episode),
             "first_row": np.int64(self._rows[schema.WINDOW_STEPS] - steps),
             "complete": np.bool_(complete),
         }
+        if self._agent.events():
+            row["n_events"] = np.int64(self._rows[schema.EVENTS] - self._first_event)
         self._append_row(schema.WINDOWS, row)
         self._open = False
         self._agent.write_log(False)

@@ -1,5 +1,6 @@
 """Reading runs: sealed, running or killed, through one interface, and only what is asked for."""
 
+import importlib
 import os
 from collections.abc import ItemsView, Iterator, KeysView, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from neurosim.record import schema
 from neurosim.record.contents import Column, Contents, Group
 from neurosim.record.files import Array, Source
 from neurosim.record.sealing import fingerprint
-from neurosim.record.stores import closed_segments
+from neurosim.record.stores import closed_segments, numbered_segments
 from neurosim.spec import MonteCarloSpec, Spec, parse
 
 if TYPE_CHECKING:
@@ -52,10 +53,16 @@ def _files_of(path: Path) -> list[Source]:
         raise InputError(f"There is no run at {path}. Give a run folder or its run.h5.")
     sealed, segments = path / schema.SEALED_FILE, closed_segments(path)
     if sealed.is_file():
-        if not segments:
-            return [sealed]
         with Contents(lambda: [sealed]) as contents:
-            made_from = contents.attributes("").get("segments", ())
+            attrs = contents.attributes("")
+        if not segments:
+            if numbered_segments(path) and not attrs.get("complete", False):
+                raise InputError(
+                    f"Segment 0 is missing from {path / schema.SEGMENTS_FOLDER}. "
+                    "Restore it from a copy, or record the run again."
+                )
+            return [sealed]
+        made_from = attrs.get("segments", ())
         if tuple(made_from) == fingerprint(segments):
             return [sealed]
     if not segments:
@@ -122,24 +129,23 @@ class Table:
         Raises
         ------
         InputError
-            A column that the table does not have.
+            A column that the table does not have, or pandas is not installed.
         """
-        import pandas
-
+        package = _package("pandas")
         found: dict[str, Any] = {}
         for name, column in self._chosen(columns):
             values = column[...]
             codes = h5py.check_enum_dtype(column.dtype)
             if codes and values.dtype != bool:
                 names = sorted(codes, key=codes.__getitem__)  # HDF5 has them by name
-                found[name] = pandas.Categorical.from_codes(values, names)
+                found[name] = package.Categorical.from_codes(values, names)
             elif values.ndim == 1:
                 found[name] = values
             else:
                 flat = values.reshape(len(values), -1)
                 for at, index in enumerate(np.ndindex(values.shape[1:])):
                     found["_".join([name, *map(str, index)])] = flat[:, at]
-        return pandas.DataFrame(found)
+        return package.DataFrame(found)
 
     def to_xarray(self, columns: Sequence[str] | None = None) -> "xarray.Dataset":
         """Read into an xarray Dataset, with the names of dimensions that the file has.
@@ -151,16 +157,16 @@ class Table:
         Raises
         ------
         InputError
-            A column that the table does not have.
+            A column that the table does not have, or xarray is not installed.
         """
-        import xarray
-
-        return xarray.Dataset(
+        package = _package("xarray")
+        found: xarray.Dataset = package.Dataset(
             {
                 name: (column.dimensions, column[...], column.attrs)
                 for name, column in self._chosen(columns)
             }
         )
+        return found
 
     def _chosen(self, columns: Sequence[str] | None) -> list[tuple[str, Column]]:
         names = list(self) if columns is None else columns
@@ -170,6 +176,13 @@ class Table:
                     f"columns: {self._name} has no column {name!r}; it has {', '.join(self)}."
                 )
         return [(name, self[name]) for name in names]
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(f"This needs {name}: pip install 'neurosim[tables]'.") from None
 
 
 class Window:
@@ -184,7 +197,8 @@ class Window:
     first_step, n_steps : int
         Its rows of /steps.
     complete : bool
-        False if the run diverged in it; `after` is nan then.
+        False if the run diverged in it: `after` is nan then, and the last step, whose outcome
+        never came, has no row in /steps.
     """
 
     def __init__(self, run: "Run", number: int) -> None:
@@ -196,6 +210,7 @@ class Window:
         self.n_steps = int(table["n_steps"][number])
         self.complete = bool(table["complete"][number])
         self._row = int(table["first_row"][number])
+        self._n_events = int(table["n_events"][number]) if "n_events" in table else 0
 
     def __repr__(self) -> str:
         return f"<Window {self.number}: episode {self.episode}, {self.n_steps} steps>"
@@ -244,14 +259,11 @@ class Window:
         return {name: column[self.number] for name, column in group.items()}
 
     def _event_bounds(self) -> Integers:
-        steps = self._run.table(schema.WINDOW_STEPS)
-        if "first_event" not in steps:
+        if not self._n_events:
             return np.zeros(self.n_steps + 1, np.int64)
-        bounds = steps["first_event"][self._row : self._row + self.n_steps + 1]
-        if len(bounds) == self.n_steps:  # the last window
-            bounds = np.append(bounds, len(self._run.table(schema.EVENTS)))
-        found: Integers = bounds
-        return found
+        begins = self._run.table(schema.WINDOW_STEPS)["first_event"]
+        bounds = begins[self._row : self._row + self.n_steps]
+        return np.append(bounds, bounds[0] + self._n_events)
 
 
 class Windows(Sequence[Window]):
@@ -319,7 +331,7 @@ class Run:
     @property
     def model(self) -> str:
         """The resolved model file, TOML text."""
-        return str(self._attribute("model"))
+        return str(self.attribute("model"))
 
     @property
     def spec(self) -> Spec:
@@ -341,7 +353,7 @@ class Run:
     @property
     def seed(self) -> int:
         """The seed of the run."""
-        return int(self._attribute("seed"))
+        return int(self.attribute("seed"))
 
     @property
     def complete(self) -> bool:
@@ -415,7 +427,8 @@ class Run:
             for which in Group(self.contents, f"{schema.TEAMS}/{team}/weights")
         ]
 
-    def _attribute(self, name: str) -> Any:
+    def attribute(self, name: str) -> Any:
+        """Return a root attribute that every run has.  Raises InputError."""
         if name not in self.attrs:
             raise InputError(
                 f"{self.path} has no attribute {name!r}: it was not recorded by `neurosim run`. "

@@ -9,7 +9,6 @@ same, and once more at the beginning of the next segment, so that every segment 
 chunk: sealing then copies chunks as they are.
 """
 
-import contextlib
 import io
 from collections import deque
 from collections.abc import Callable
@@ -30,11 +29,12 @@ from neurosim.record.files import (
     create_fixed,
     create_growing,
     deflated,
+    set_attributes,
 )
 from neurosim.record.stores import Store
 from neurosim.spec import Compression
 
-_MOST_WAITING = 16  # chunks handed to the writing thread and not yet taken in
+_MOST_WAITING = 8 * 2**20  # bytes handed to the writing thread and not yet taken in
 
 
 class _Rows:
@@ -97,8 +97,11 @@ class _Segment:
     def __init__(self, compression: Compression) -> None:
         self._image = io.BytesIO()
         self._file = h5py.File(self._image, "w", libver=LIBVER)
-        self._file.attrs.update(format=schema.FORMAT, format_version=schema.FORMAT_VERSION)
+        set_attributes(
+            self._file, {"format": schema.FORMAT, "format_version": schema.FORMAT_VERSION}
+        )
         self._compression = compression
+        self._first: dict[str, int] = {}
         self.empty = True
 
     def append(self, path: str, chunks: tuple[int, ...], first: int, rows: Array) -> None:
@@ -111,9 +114,10 @@ class _Segment:
             dataset = create_growing(
                 self._file, path, rows.dtype, rows.shape[1:], chunks, self._compression
             )
-            dataset.attrs[FIRST_ROW] = first
+            dataset.attrs[FIRST_ROW] = self._first[path] = first
         dataset = self._file[path]
-        start = len(dataset)
+        start = first - self._first[path]
+        assert start == len(dataset), (path, first)
         dataset.resize(start + len(rows), axis=0)
         if self._compression == "gzip" and chunks[1:] == rows.shape[1:]:
             chunk = rows
@@ -139,7 +143,7 @@ class _Segment:
         self.empty = False
         name = path or "/"
         node = self._file[name] if name in self._file else self._file.create_group(name)
-        node.attrs.update(attrs)
+        set_attributes(node, attrs)
 
     @property
     def size(self) -> int:
@@ -156,7 +160,8 @@ class Recorder:
     """Records a run as a sequence of closed segments, in a folder or in memory.
 
     A killed process loses what came after the last `commit`, never what was before it. If writing
-    fails (`RunError`) everything is still there, and committing can be tried again.
+    fails, that error is raised from then on, whatever is asked for: the run goes on from its
+    checkpoint.
 
     Parameters
     ----------
@@ -172,7 +177,7 @@ class Recorder:
         self,
         store: Store,
         compression: Compression = "gzip",
-        segment_bytes: int = 32 * 2**20,
+        segment_bytes: int = 8 * 2**20,
     ) -> None:
         self._store = store
         self._compression = compression
@@ -185,16 +190,16 @@ class Recorder:
         self._before = Contents(lambda: before)
         # What follows belongs to the writing thread once it is at work.
         self._thread = ThreadPoolExecutor(1, "recorder")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], int]] = deque()
         self._closed = len(before)
         self._segment = _Segment(compression)
-        self._unwritten: deque[bytes] = deque()
+        self._failure: BaseException | None = None
 
     def __enter__(self) -> "Recorder":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown()
+    def __exit__(self, kind: object, *exception: object) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
 
     def append(self, path: str, rows: npt.ArrayLike) -> None:
         """Add rows to a growing dataset such as ``steps/reward``; they are copied.
@@ -215,7 +220,8 @@ class Recorder:
         while len(new):
             new = new[mine.add(new) :]
             if mine.full:
-                self._hand_over(self._append, path, mine.chunks, *mine.take_chunk())
+                first, chunk = mine.take_chunk()
+                self._hand_over(self._append, path, mine.chunks, first, chunk, room=chunk.nbytes)
 
     def put(self, path: str, array: npt.ArrayLike) -> None:
         """Add a whole array such as ``teams/actor/weights/initial/W1``; it is copied."""
@@ -241,10 +247,11 @@ class Recorder:
             for path, rows in self._rows.items()
             if rows.filled > rows.written
         }
-        self._hand_over(self._close_all, tails, self._arrays, self._attributes)
-        self._arrays, self._attributes = {}, {}
+        arrays, self._arrays = self._arrays, {}
+        attributes, self._attributes = self._attributes, {}
+        self._hand_over(self._close_all, tails, arrays, attributes)
         while self._waiting:
-            self._waiting.popleft().result()
+            self._waiting.popleft()[0].result()
         for path in tails:
             self._rows[path].written = self._rows[path].filled
         return self._closed
@@ -252,23 +259,44 @@ class Recorder:
     def _begin(self, path: str, like: Array) -> _Rows:
         """The buffer of a dataset that has not been added to before."""
         _check_type(path, like.dtype)
-        rows = self._rows[path] = _Rows(path, like)
-        self._layouts[path] = (like.dtype, like.shape[1:])
-        with self._before, contextlib.suppress(KeyError):
-            column = self._before.column(path)
-            rows.go_on_from(column)
-            self._layouts[path] = (column.dtype, column.shape[1:])
-            return rows
-        self.annotate(path, schema.attributes(path))
+        rows = _Rows(path, like)
+        layout = (like.dtype, like.shape[1:])
+        with self._before:
+            try:
+                column = self._before.column(path)
+            except KeyError:
+                self.annotate(path, schema.attributes(path))
+            else:
+                layout = (column.dtype, column.shape[1:])
+                if layout == (like.dtype, like.shape[1:]):
+                    rows.go_on_from(column)
+        self._rows[path], self._layouts[path] = rows, layout
         return rows
 
-    def _hand_over(self, task: Callable[..., None], *arguments: Any) -> None:
-        """Give the writing thread a task; waits where it has too many of them."""
-        self._waiting.append(self._thread.submit(task, *arguments))
-        while self._waiting and (len(self._waiting) > _MOST_WAITING or self._waiting[0].done()):
-            self._waiting.popleft().result()
+    def _hand_over(self, task: Callable[..., None], *arguments: Any, room: int = 0) -> None:
+        """Give the writing thread a task; waits where too many bytes wait there.
+
+        room : bytes of the rows that wait with it.
+        """
+        self._waiting.append((self._thread.submit(self._work, task, *arguments), room))
+        while self._waiting:
+            oldest, _ = self._waiting[0]
+            if not oldest.done() and sum(size for _, size in self._waiting) <= _MOST_WAITING:
+                break
+            self._waiting.popleft()
+            oldest.result()
 
     # ---- in the writing thread
+
+    def _work(self, task: Callable[..., None], *arguments: Any) -> None:
+        """Do a task, unless one before it has failed."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            task(*arguments)
+        except BaseException as error:
+            self._failure = error
+            raise
 
     def _append(self, path: str, chunks: tuple[int, ...], first: int, rows: Array) -> None:
         self._segment.append(path, chunks, first, rows)
@@ -290,13 +318,10 @@ class Recorder:
         self._close()
 
     def _close(self) -> None:
-        """Close the segment and write it, after those that could not be written before."""
+        """Close the segment and write it."""
         if not self._segment.empty:
-            self._unwritten.append(self._segment.close())
+            self._store.write(self._closed, self._segment.close())
             self._segment = _Segment(self._compression)
-        while self._unwritten:
-            self._store.write(self._closed, self._unwritten[0])
-            self._unwritten.popleft()
             self._closed += 1
 
 

@@ -88,6 +88,7 @@ COLUMNS = {
     "windows/n_steps": Field("i4", "number of steps of the window", "steps"),
     "windows/episode": Field("i4", "episode of the window, from 1"),
     "windows/first_row": Field("i8", "row of /windows/steps at which the window begins", "rows"),
+    "windows/n_events": Field("i8", "number of events of the window", "events"),
     "windows/complete": Field("?", "no unit diverged in the window; if one did, `after` is nan"),
     "windows/steps/step": Field("i8", "row of /steps that this recorded step is", "rows"),
     "windows/steps/first_event": Field(

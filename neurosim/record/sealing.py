@@ -1,9 +1,10 @@
 """Sealing: all files of a run joined into one, which other tools open without help."""
 
+import contextlib
 import io
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from neurosim.record.files import (
     LIBVER,
     Attributes,
     Source,
+    WriteFailed,
     create_fixed,
     create_growing,
     replacing,
+    set_attributes,
     write_all,
 )
 from neurosim.record.stores import closed_segments
@@ -102,26 +105,28 @@ def drop_segments(folder: Path) -> None:
     """Delete the segments of a run that is complete and sealed: it cannot be resumed any more."""
     # The first goes first: without it the others do not count as the record of the run.
     for file in closed_segments(folder)[:1]:
-        file.unlink()
-    shutil.rmtree(folder / schema.SEGMENTS_FOLDER)
+        file.unlink(missing_ok=True)
+    shutil.rmtree(folder / schema.SEGMENTS_FOLDER, ignore_errors=True)
 
 
 def _merge(
     sources: list[Source], path: Path, attrs: Attributes, compression: Compression, remedy: str
 ) -> Path:
-    with Contents(lambda: sources) as contents, replacing(path, remedy) as part:
-        sink = _Sink(part)
-        with h5py.File(sink, "w", libver=LIBVER) as file:
-            for name in contents.walk():
-                node = contents.node(name)
-                if isinstance(node, Column):
-                    _copy(contents, node, name, file, compression, sink.check)
-                target = file[name or "/"] if not name or name in file else file.create_group(name)
-                target.attrs.update(contents.attributes(name))
-                if not isinstance(node, Column):
-                    _name_dimensions(target)
-            file.attrs.update(attrs)
-        sink.check()
+    with (
+        Contents(lambda: sources) as contents,
+        replacing(path, remedy) as part,
+        _sink(part) as sink,
+        h5py.File(sink, "w", libver=LIBVER) as file,
+    ):
+        for name in contents.walk():
+            node = contents.node(name)
+            if isinstance(node, Column):
+                _copy(contents, node, name, file, compression, sink.check)
+            target = file[name or "/"] if not name or name in file else file.create_group(name)
+            set_attributes(target, contents.attributes(name))
+            if not isinstance(node, Column):
+                _name_dimensions(target)
+        set_attributes(file, attrs)
     return path
 
 
@@ -190,6 +195,17 @@ def _dimension(group: Any, name: str, size: int) -> Any:
     return scale
 
 
+@contextlib.contextmanager
+def _sink(part: io.FileIO) -> Iterator["_Sink"]:
+    """The sink of a file; at the end, or where it was noticed before, raises what went wrong."""
+    sink = _Sink(part)
+    try:
+        yield sink
+        sink.check()
+    except WriteFailed as failed:
+        raise failed.error from None
+
+
 class _Sink:
     """The file that HDF5 writes a sealed run to.
 
@@ -219,6 +235,8 @@ class _Sink:
         try:
             self.check()
             write_all(self._file, data)
+        except WriteFailed:
+            self._lost.append((offset, bytes(data)))
         except OSError as error:
             self._failure = error
             self._lost.append((offset, bytes(data)))
@@ -231,6 +249,6 @@ class _Sink:
             self._failure = error
 
     def check(self) -> None:
-        """Raise the failure, if there was one."""
+        """Raise WriteFailed, if a write has failed."""
         if self._failure is not None:
-            raise self._failure
+            raise WriteFailed(self._failure)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from neurosim.errors import InputError
 from neurosim.record import schema
-from neurosim.record.files import Image, Source, write_atomically
+from neurosim.record.files import Image, Source, changing, write_atomically
 
 
 class Store(Protocol):
@@ -54,12 +54,15 @@ class FolderStore:
     ------
     InputError
         Fewer than `closed` segments are there.
+    RunError
+        The folder cannot be made, or segments not be deleted.
     """
 
     def __init__(self, folder: Path, closed: int = 0) -> None:
         self._run = folder
         self._folder = folder / schema.SEGMENTS_FOLDER
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with changing(folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         found = numbered_segments(folder)
         if any(number not in found for number in range(closed)):
             raise InputError(
@@ -67,8 +70,9 @@ class FolderStore:
                 "missing. Restore them from a copy, or start the run anew."
             )
         late = [file for number, file in found.items() if number >= closed]
-        for file in (*late, *self._folder.glob("*.part")):
-            file.unlink()
+        with changing(self._folder):
+            for file in (*reversed(late), *self._folder.glob("*.part")):  # never leaves a gap
+                file.unlink()
 
     def write(self, number: int, image: bytes) -> None:
         """Keep a closed segment, whole or not at all.  Raises RunError where that fails."""
@@ -95,5 +99,5 @@ def closed_segments(folder: Path) -> list[Path]:
             raise InputError(
                 f"Segment {number} is missing from {folder / schema.SEGMENTS_FOLDER}. "
                 "Restore it from a copy, or record the run again."
-            )
+            ) from FileNotFoundError(number)
     return [found[number] for number in range(len(found))]
