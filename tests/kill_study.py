@@ -32,13 +32,13 @@ from neurosim.spec import Model
 
 MODELS = {"synchronous": "cartpole", "asynchronous": "async/cartpole"}
 SETTINGS: dict[str, Any] = {
-    "task.episodes": 8,
+    "task.episodes": 6,
     "task.options": {"max_episode_steps": 30},
     "actor.units": [6, 5],
     "critic.units": [5, 4],
     "actor.N": 4,
     "critic.N": 4,
-    "record": [{"episodes": "all", "steps": [1, 12]}],
+    "record": [{"episodes": [1, 2, 4, 6], "steps": [1, 12]}],
 }
 SEED = 3
 SEGMENT_BYTES = 20_000

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "task.options": {"max_episode_steps": 40},
     "actor.units": [6, 5],
     "critic.units": [5, 4],
-    "record": [{"episodes": "all", "steps": [0, 20]}],
+    "record": [{"episodes": "all", "steps": [0, 8]}],
 }
 RUNNING = """
 import json, sys
@@ -38,9 +38,9 @@ from neurosim.record import schema
 
 experiment.CHECKPOINT_SECONDS = 0.05
 schema.CHUNK_BYTES, schema.EVENT_CHUNK_ROWS = 2048, 512
-record.Recorder = partial(record.Recorder, segment_bytes=30_000)
+record.Recorder = partial(record.Recorder, segment_bytes=10_000)
 settings = [f"{key}={value}" for key, value in json.loads(sys.argv[2]).items()]
-record = ["--record", "episodes=all steps=0:20"]
+record = ["--record", "episodes=all steps=0:8"]
 cli.main(["run", sys.argv[1], "--out", sys.argv[3], "--quiet", "--set", *settings, *record])
 """
 PLAIN = {
