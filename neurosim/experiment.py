@@ -11,17 +11,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
-from neurosim.learners import LEARNERS, MapProp
-from neurosim.record.log import RunLog
-from neurosim.spec import Model, parse, timing_of
-from neurosim.tasks import Environment, environment_seed
+from neurosim.learners import Learner
+from neurosim.spec import Model, MonteCarloSpec, parse, timing_of
+from neurosim.tasks import Environment
 from neurosim.timing import check_lists
+from neurosim.training import Episode, training
 
 try:
     import fcntl
@@ -39,15 +39,6 @@ OWN_FILES = {
     record.schema.SEGMENTS_FOLDER,
 }
 PACKAGES = ("neurosim", "numba", "numpy", "gymnasium", "h5py")
-
-
-class Episode(NamedTuple):
-    """An episode that has ended."""
-
-    number: int  # from 1
-    total: float  # return, the plain sum of its rewards
-    length: int  # steps
-
 
 OnEpisode = Callable[[Episode], bool | None]  # True: stop the run, it can be resumed
 
@@ -68,7 +59,8 @@ def run(
     seed : seed of everything random in the run, in [0, 2**63).
     out : folder of all runs; this one goes to ``out/<model>/seed-<seed>``.
     force : replace a run that is there already.
-    on_episode : called after each episode; where it returns True the run stops, as by Ctrl-C.
+    on_episode : called after each episode or batch; where it returns True the run stops, as by
+        Ctrl-C.
 
     Returns
     -------
@@ -106,22 +98,21 @@ def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None
     InputError : its environment cannot be made.
     RunError : it diverged.
     """
-    spec = model.spec
     environment = check_model(model, seed)
-    agent = make_agent(model, environment, seed)
     store = record.MemoryStore()
-    with record.Recorder(store, spec.storage.compression) as recorder, closing(environment):
-        log = RunLog(recorder, agent, spec.record, spec.storage)
+    compression = model.spec.storage.compression
+    with closing(environment), record.Recorder(store, compression) as recorder:
+        course = training(model, environment, seed)
+        log = course.record_to(recorder, {})
         recorder.annotate("", _root_attributes(model, _provenance(model, seed)))
-        log.put_units()
-        log.put_weights("initial")
+        log.begin()
         complete = True
-        for number in range(1, spec.task.episodes + 1):
-            episode = run_episode(number, agent, environment, log, seed)
+        for number in range(1, model.length + 1):
+            episode = course.advance(number)
             if on_episode and on_episode(episode):
-                complete = number == spec.task.episodes
+                complete = number == model.length
                 break
-        log.put_weights("final")
+        log.end()
         log.put_totals()
         log.flush()
         recorder.annotate("", {"complete": complete})
@@ -217,16 +208,10 @@ def check_model(model: Model, seed: int) -> Environment:
         raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
     record.filters(model.spec.storage.compression)
     environment = Environment(model.spec.task, model.spec.actor.output)
-    if model.spec.timing is not None:
+    if not isinstance(model.spec, MonteCarloSpec) and model.spec.timing is not None:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
         check_lists("actor", timing_of(model.spec, "actor"), size)
     return environment
-
-
-def make_agent(model: Model, environment: Environment, seed: int) -> MapProp:
-    """The agent of a model at the beginning of a run."""
-    learner = LEARNERS[model.mode]
-    return learner(model.spec, environment.n_observations, environment.n_actions, seed)
 
 
 @contextmanager
@@ -271,36 +256,35 @@ def _train(
     folder: Path, model: Model, seed: int, environment: Environment, on_episode: OnEpisode | None
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
-    spec = model.spec
-    agent = make_agent(model, environment, seed)
-    done, counts = restore(folder, agent, model, seed)
-    closed = counts.pop("segments", 0)
-    store = record.FolderStore(folder, closed)
+    compression = model.spec.storage.compression
+    course = training(model, environment, seed)
+    done, counts = restore(folder, course.learner, model, seed)
+    store = record.FolderStore(folder, counts.pop("segments", 0))
     attrs = _root_attributes(model, json.loads((folder / PROVENANCE).read_bytes()))
-    with record.Recorder(store, spec.storage.compression) as recorder:
-        log = RunLog(recorder, agent, spec.record, spec.storage, counts)
+    with record.Recorder(store, compression) as recorder:
+        log = course.record_to(recorder, counts)
 
         def checkpoint() -> None:
             log.flush()
             log.put_totals()
             counts = {"episode": done, **log.counts, "segments": recorder.commit()}
-            record.checkpoint.keep(folder, done, agent.state(), counts | _identity(model, seed))
+            counts |= _identity(model, seed)
+            record.checkpoint.keep(folder, done, course.learner.state(), counts)
 
         def seal(complete: bool) -> None:
             log.flush()
             recorder.commit()
-            record.seal(folder, attrs | {"complete": complete}, spec.storage.compression)
+            record.seal(folder, attrs | {"complete": complete}, compression)
 
         if done == 0:
             recorder.annotate("", attrs)
-            log.put_units()
-            log.put_weights("initial")
+            log.begin()
             checkpoint()
         saved = time.monotonic()
         with stop_on_interrupt() as stopped:
             try:
-                while done < spec.task.episodes and not stopped:
-                    episode = run_episode(done + 1, agent, environment, log, seed)
+                while done < model.length and not stopped:
+                    episode = course.advance(done + 1)
                     done += 1
                     if on_episode and on_episode(episode):
                         stopped.append(signal.SIGINT)
@@ -309,64 +293,38 @@ def _train(
                         saved = time.monotonic()
             except RunError as error:
                 if isinstance(error.__cause__, OSError):  # nothing more can be written
-                    raise _with_what_is_safe(error, folder, done) from error
+                    raise _with_what_is_safe(error, folder, done, course.unit) from error
                 try:
-                    log.abandon_window()
+                    log.abandon()
                     seal(complete=False)
                 except RunError as failure:
-                    raise _with_what_is_safe(RunError(f"{error} {failure}"), folder, done) from None
+                    error = RunError(f"{error} {failure}")
+                    raise _with_what_is_safe(error, folder, done, course.unit) from None
                 raise RunError(f"{error} Recorded up to there: {folder / 'run.h5'}") from None
-        complete = done == spec.task.episodes
+        complete = done == model.length
         try:
             if complete:
-                log.put_weights("final")
+                log.end()
             checkpoint()
             seal(complete)
         except RunError as error:
-            raise _with_what_is_safe(error, folder, done) from error
+            raise _with_what_is_safe(error, folder, done, course.unit) from error
     if not complete:
         raise Interrupted(
-            f"Stopped after episode {done} of {spec.task.episodes}. "
+            f"Stopped after {course.unit} {done} of {model.length}. "
             f"`neurosim resume {folder}` goes on."
         )
     record.drop_segments(folder)
 
 
-def run_episode(
-    number: int, agent: MapProp, environment: Environment, log: RunLog, seed: int
-) -> Episode:
-    """One episode of Algorithm 2."""
-    reset_seed = environment_seed(seed, number)
-    observation = environment.reset(reset_seed)
-    log.begin_episode(number)
-    output = agent.begin(observation)
-    total, length = 0.0, 0
-    while True:
-        action = environment.action(output)
-        log.step(observation, action)
-        observation, reward, terminated, truncated = environment.step(action)
-        total += reward
-        length += 1
-        if terminated or truncated:
-            break
-        log.before_step()
-        output = agent.step(observation, reward)
-        log.outcome(reward)
-    log.end_steps()
-    agent.end(observation, reward, terminated)
-    log.outcome(reward)
-    log.end_episode(total, terminated, truncated, reset_seed)
-    return Episode(number, total, length)
-
-
 def restore(
-    folder: Path, agent: MapProp, model: Model, seed: int, before: int | None = None
+    folder: Path, learner: Learner, model: Model, seed: int, before: int | None = None
 ) -> tuple[int, dict[str, int]]:
-    """Bring an agent to the latest checkpoint in a run's folder, or the latest before an episode.
+    """Bring a learner to the latest checkpoint in a run's folder, or the latest before an episode.
 
     Returns
     -------
-    Episodes done and rows written then; 0 and none where there is no such checkpoint.
+    Episodes or batches done and rows written then; 0 and none where there is no such checkpoint.
 
     Raises
     ------
@@ -389,7 +347,7 @@ def restore(
             f"{path} is of another model or seed than {folder / MODEL} and "
             f"{folder / PROVENANCE} say. Restore these files from a copy."
         )
-    agent.restore(arrays)
+    learner.restore(arrays)
     counts = {name: int(value) for name, value in attrs.items()}
     return counts.pop("episode"), counts
 
@@ -428,17 +386,18 @@ def _root_attributes(model: Model, provenance: dict[str, Any]) -> dict[str, str 
     }
 
 
-def _with_what_is_safe(error: RunError, folder: Path, done: int) -> RunError:
+def _with_what_is_safe(error: RunError, folder: Path, done: int, unit: str) -> RunError:
+    units = {"episode": "Episodes", "batch": "Batches"}[unit]
     safe = max(record.checkpoint.kept(folder), default=0)
     return RunError(
-        f"{error} Episodes 1 to {safe} of the {done} done are safe in {folder}; "
+        f"{error} {units} 1 to {safe} of the {done} done are safe in {folder}; "
         f"make room, then `neurosim resume {folder}` goes on."
     )
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C, so that the episode is finished; a second one interrupts."""
+    """Collect the first Ctrl-C, so that what is going on is finished; a second one interrupts."""
     stopped: list[int] = []
 
     def stop(number: int, _: object) -> None:

@@ -58,6 +58,14 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, cache=True)
 
 
+def aside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that only some rules need, apart from the kernels that call it.
+
+    Inlined, such functions cost every rule: the kernels grow and are optimised less well.
+    """
+    return _compile(function, cache=True, forceinline=False)
+
+
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that only kernels call, as a part of theirs; Python cannot call it.
 
@@ -71,7 +79,7 @@ def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     users_folder = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())  # read by numba while it decorates
     try:
-        compiled: Callable[..., Any] = _njit(**options, **_OPTIONS, **_without_reference_counts())(
+        compiled: Callable[..., Any] = _njit(**_OPTIONS | _without_reference_counts() | options)(
             function
         )
         return compiled

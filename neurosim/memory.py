@@ -40,8 +40,10 @@ class Team(NamedTuple):
     slope: Floats  # (U,) f'(p)
     g: Floats  # (U,) error packets d log pi / d p
     f: Floats  # (U,) feedback, W' g of the layer above
-    var: Floats  # (U,) variances (units of h squared); 1 for inputs and softmax outcomes
-    noise: Floats  # (U,) standard normal noise of the last sample; one uniform for a softmax output
+    var: Floats  # (U,) variances (units of h squared); 1 for inputs and softmax outcomes, 0 for
+    # deterministic units
+    noise: Floats  # (U,) standard normal noise of the last sample, 0 where a hidden unit does not
+    # explore; one uniform for a softmax output
     # parameters: per layer W (n_out, n_in) row by row, then b
     w: Floats  # (P,) weights and biases
     wt: Floats  # (P,) W of each layer transposed, at the same offsets
@@ -55,7 +57,9 @@ class Team(NamedTuple):
     N: int  # relaxation steps
     c: float  # relaxation step, alpha_h = c * var
     trace_decay: float  # gamma * lambda
-    gated: bool  # critic: gradients are multiplied by 1 / (A - mu), eq. (68)
+    gated: bool  # critic: gradients are times 1 / (A - mu), eq. (68), but for those by backprop
+    backprop: bool  # gradients come down through the layers, eq. (10); else each layer has its own
+    explore: float  # probability that a hidden unit explores at a time step
     gate_floor: float  # smallest |A - mu| in the gate
     stale_first_mean: bool  # first relaxation step with the means of before the weight update
     beta1: float

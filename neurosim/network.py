@@ -9,7 +9,7 @@ from neurosim.kernels import reading, rng
 from neurosim.kernels.activation import CODES, LINEAR, SOFTMAX
 from neurosim.kernels.layer import transpose
 from neurosim.memory import Block, Floats, Shared, Team
-from neurosim.spec import TEAMS, Actor, Adam, Critic, Learning
+from neurosim.spec import BY_BACKPROP, TEAMS, Actor, Adam, Critic, Learning, MonteCarloActor
 
 
 def build_shared(learning: Learning, seed: int) -> Block:
@@ -23,7 +23,7 @@ def build_shared(learning: Learning, seed: int) -> Block:
 
 def build_team(
     name: str,
-    spec: Actor | Critic,
+    spec: Actor | Critic | MonteCarloActor,
     learning: Learning,
     adam: Adam,
     n_in: int,
@@ -37,7 +37,9 @@ def build_team(
     size = np.array([n_in, *spec.units, n_out], np.int64)
     softmax = spec.output == "softmax"
     codes = [LINEAR, *(CODES[f] for f in spec.activation), SOFTMAX if softmax else LINEAR]
-    variances = [1.0, *spec.var, *([1.0] if softmax else [])]
+    still = [0.0] * len(spec.units) if spec.rule == "backprop" else []
+    output = [1.0 if softmax else 0.0]  # where the model gives none
+    variances = [1.0, *still, *spec.var, *output][: size.size]
     parameters = size[1:] * (size[:-1] + 1)
     layers, units, all_parameters = size.size, int(size.sum()), int(parameters.sum())
     where = 256 * TEAMS.index(name)
@@ -48,6 +50,7 @@ def build_team(
         reading.N: spec.N,
         reading.GATED: name == "critic",
         reading.STALE: learning.stale_first_mean,
+        reading.BACKPROP: spec.rule in BY_BACKPROP,
         reading.WHERE: where + rng.NOISE,
     }
     settings = {
@@ -55,6 +58,7 @@ def build_team(
         reading.C: spec.step_size,
         reading.TRACE_DECAY: learning.gamma * spec.lambda_,
         reading.GATE_FLOOR: spec.gate_floor * np.sqrt(variances[-1]),
+        reading.EXPLORE: spec.explore,
         reading.BETA1: adam.beta1,
         reading.BETA2: adam.beta2,
         reading.EPSILON: adam.epsilon,

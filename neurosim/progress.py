@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from neurosim.experiment import Episode
+from neurosim.training import Episode
 
 WINDOW = 100  # episodes of the running return, as in Fig. 2
 
@@ -20,14 +20,14 @@ def display(
 
     Parameters
     ----------
-    labels, totals : name and number of episodes of each run.
+    labels, totals : name and number of episodes, or batches, of each run.
     quiet : show nothing.
     """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("return {task.fields[running]:.1f}"),
+        TextColumn("return {task.fields[running]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     recent: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
@@ -36,9 +36,11 @@ def display(
 
         def on_episode(index: int, episode: Episode) -> None:
             if index not in bars:
-                bars[index] = progress.add_task(labels[index], total=totals[index], running=0.0)
+                bars[index] = progress.add_task(labels[index], total=totals[index], running="0.0")
             recent[index].append(episode.total)
             running = sum(recent[index]) / len(recent[index])
-            progress.update(bars[index], completed=episode.number, running=running)
+            digits = 4 if abs(running) < 2 else 1  # rewards of a batch are small
+            text = f"{running:.{digits}f}"
+            progress.update(bars[index], completed=episode.number, running=text)
 
         yield on_episode

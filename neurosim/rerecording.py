@@ -18,15 +18,13 @@ from neurosim.experiment import (
     OnEpisode,
     check_model,
     installed_versions,
-    make_agent,
     read_run_model,
     restore,
-    run_episode,
     sole_writer,
 )
 from neurosim.record import Recorder, Run, schema
-from neurosim.record.log import RunLog
-from neurosim.spec import Record
+from neurosim.spec import MonteCarloSpec, Record
+from neurosim.training import Episodes
 
 
 class Rerecorded(NamedTuple):
@@ -58,14 +56,19 @@ def rerecord(
     """
     folder = Path(folder)
     model, seed = read_run_model(folder)
+    if isinstance(model.spec, MonteCarloSpec):
+        raise InputError(
+            f"{folder} is a run of batches, which has no windows; name a run of episodes, such as "
+            "runs/cartpole/seed-0000."
+        )
     with (
         sole_writer(folder),
         closing(check_model(model, seed)) as environment,
         record.open_run(folder) as run,
     ):
-        agent = make_agent(model, environment, seed)
+        episodes = Episodes(model.spec, environment, seed)
         _check(run, folder, episode, steps)
-        done, counts = restore(folder, agent, model, seed, before=episode)
+        done, counts = restore(folder, episodes.learner, model, seed, before=episode)
         counts = {
             schema.STEPS: counts.get(schema.STEPS, 0),
             schema.WINDOW_STEPS: len(run.table(schema.WINDOW_STEPS)),
@@ -77,10 +80,10 @@ def rerecord(
             begun = {schema.EPISODES: done, schema.STEPS: counts[schema.STEPS]}
             comparison = _Comparison(run, recorder, begun)
             window = Record(episodes=[episode], steps=steps)
-            log = RunLog(comparison, agent, [window], storage, counts)
+            log = episodes.record_to(comparison, counts, [window])
             for number in range(done + 1, episode + 1):
                 try:
-                    ended = run_episode(number, agent, environment, log, seed)
+                    ended = episodes.advance(number)
                 except RunError:  # it diverged: it has differed before
                     log.flush()
                     comparison.check()

@@ -1,8 +1,9 @@
 """Model files: TOML text to validated, frozen structs.
 
 A model file is complete and flat; every key stands in it under the paper's symbol.  A section
-[timing], whose keys have defaults, makes a model asynchronous.  Whatever is wrong in a model is
-reported at once, with the path of the key, the value and the remedy.
+[timing], whose keys have defaults, makes a model asynchronous; a section [batch] makes it one of
+Algorithm 1.  Whatever is wrong in a model is reported at once, with the path of the key, the value
+and the remedy.
 """
 
 import difflib
@@ -30,11 +31,17 @@ Limit = Annotated[float, Meta(gt=0)]  # inf: no limit
 Duration = Annotated[float, Meta(ge=0, le=1e6)]  # periods; a run of them fits 64 bits
 Rate = Annotated[float, Meta(ge=0, le=2.0**20)]  # ticks a period; at most one a unit of time
 Activation = Literal["softplus", "relu", "tanh", "sigmoid", "linear"]
-Mode = Literal["synchronous", "asynchronous"]
+Mode = Literal["synchronous", "asynchronous"]  # of Algorithm 2
+RunMode = Literal[Mode, "monte_carlo"]
 Compression = Literal["gzip", "lz4", "none"]
 TEAMS = ("actor", "critic")
+OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
+    *("critic", "learning", "timing", "record", "storage.values"),
+    *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
+)
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
+BY_BACKPROP = ("backprop", "reparameterised")  # rules whose gradients come down the layers
 
 S = TypeVar("S", bound=Struct)
 
@@ -74,33 +81,43 @@ class Adam(_Section, frozen=True):
     bias_correction_until: Annotated[float, Meta(ge=1)]  # first update without; inf: always with
 
 
-class TeamSpec(_Section, frozen=True):
-    """What both teams have.  Lists go layer by layer, from the first hidden one up."""
+class TeamSpec(_Section, frozen=True, kw_only=True):
+    """What all teams have.  Lists go layer by layer, from the first hidden one up."""
 
     units: list[Count]  # hidden layers
     activation: list[Activation]  # hidden layers
-    var: list[Positive]  # hidden layers, then the output if it is Gaussian
     alpha: list[NotNegative]  # every layer
+    # with defaults: what not every rule has (see `_keys_of_rules`)
+    var: list[Positive] = []  # hidden layers, then the output if it is Gaussian
+    N: Index = 0  # relaxation steps
+    step_size: Positive = 1.0  # c: alpha_h = c * var
+
+
+class TracedTeam(TeamSpec, frozen=True, kw_only=True):
+    """A team of Algorithm 2."""
+
     anneal_to: list[Fraction]  # every layer
     lambda_: Fraction = msgspec.field(name="lambda")
-    N: Index  # relaxation steps
-    step_size: Positive  # c: alpha_h = c * var
 
 
-class Actor(TeamSpec, frozen=True):
+class Actor(TracedTeam, frozen=True, kw_only=True):
     """The team that acts."""
 
     output: Literal["softmax", "gaussian"]
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop", "reparameterised"] = "map_prop"
     T: Positive | None = None  # temperature of a softmax output
+    explore: Fraction = 1.0  # probability that a hidden unit explores at a time step
     gate_floor = 0.0
 
 
-class Critic(TeamSpec, frozen=True):
+class Critic(TracedTeam, frozen=True, kw_only=True):
     """The team that estimates the value (Appendix C); one linear Gaussian output."""
 
-    gate_floor: NotNegative  # smallest |A - mu| in the gate, in standard deviations
+    rule: Literal["map_prop", "backprop", "reparameterised"] = "map_prop"
+    gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     output = "gaussian"
     T = None
+    explore = 1.0
 
 
 class TeamTiming(_Section, frozen=True):
@@ -174,17 +191,71 @@ class Spec(_Section, frozen=True):
     storage: Storage = Storage()
 
 
+class MonteCarloTask(_Section, frozen=True):
+    """What is learned by Algorithm 1: an environment of one-step episodes."""
+
+    id: str  # a registered Gymnasium environment, see tasks.OneStep
+    options: dict[str, Any] = {}  # keyword arguments of gymnasium.make
+    one_hot = False
+    action_map = None
+
+
+class Batch(_Section, frozen=True):
+    """How many samples are learned from, and from what."""
+
+    size: Annotated[int, Meta(ge=1, le=2**20)]  # samples whose gradients one Adam step averages
+    samples: Count  # of a run; a last batch that would not be full is left out
+    signal: Literal["reward", "answer"]  # G, or the task's answer A* (Appendix C)
+
+    @property
+    def count(self) -> int:
+        """Batches of a run."""
+        return self.samples // self.size
+
+
+class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
+    """The team of Algorithm 1."""
+
+    output: Literal["softmax", "gaussian"]
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"
+    T: Positive | None = None  # temperature of a softmax output
+    explore: Fraction = 1.0  # probability that a hidden unit explores at a sample
+    gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
+    anneal_to = 1.0
+    lambda_ = 1.0
+
+
+class MonteCarloSpec(_Section, frozen=True):
+    """A whole model file of Algorithm 1."""
+
+    description: str
+    task: MonteCarloTask
+    batch: Batch
+    actor: MonteCarloActor
+    adam: Adam
+    storage: Storage = Storage()
+    timing = None
+
+
 class Model(NamedTuple):
     """A model file that has been read and found valid."""
 
     name: str
     text: str  # TOML, overrides included
-    spec: Spec
+    spec: Spec | MonteCarloSpec
 
     @property
-    def mode(self) -> Mode:
-        """Asynchronous, if the model has a section [timing]."""
+    def mode(self) -> RunMode:
+        """Asynchronous, if the model has a section [timing]; Monte-Carlo, if it has [batch]."""
+        if isinstance(self.spec, MonteCarloSpec):
+            return "monte_carlo"
         return "synchronous" if self.spec.timing is None else "asynchronous"
+
+    @property
+    def length(self) -> int:
+        """Episodes of a run; batches, where it is one of Algorithm 1."""
+        spec = self.spec
+        return spec.batch.count if isinstance(spec, MonteCarloSpec) else spec.task.episodes
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {self.spec.description}>"
@@ -226,16 +297,24 @@ def parse(
     for key, value in overrides.items():
         _override(document, name, key, value)
     text = tomlkit.dumps(document)
-    spec = _converted(tomllib.loads(text), Spec, name)
-    if spec.timing is not None:
-        for team in TEAMS:
-            _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
-    for path, problem in _inconsistencies(spec):
+    content = tomllib.loads(text)
+    spec: Spec | MonteCarloSpec
+    if "batch" in content:
+        _refuse_algorithm_2(content, name)
+        spec = _converted(content, MonteCarloSpec, name)
+        inconsistencies = _monte_carlo_inconsistencies(spec)
+    else:
+        spec = _converted(content, Spec, name)
+        if spec.timing is not None:
+            for team in TEAMS:
+                _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
+        inconsistencies = _inconsistencies(spec)
+    for path, problem in (*_keys_of_rules(content, spec), *_lengths(spec), *inconsistencies):
         raise InputError(f"{name}: {path}: {problem}")
     return Model(name, text, spec)
 
 
-def timing_of(spec: Spec, team: str) -> Timing:
+def timing_of(spec: Spec | MonteCarloSpec, team: str) -> Timing:
     """The timing of one team, "actor" or "critic"; the lock-step limit if the model has none."""
     return msgspec.convert(_merged(spec.timing or Timing(), team), Timing)
 
@@ -307,6 +386,20 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
         table[last].comment("set for this run")
 
 
+def _refuse_algorithm_2(content: dict[str, Any], name: str) -> None:
+    """Raise InputError where a model with [batch] has what belongs to Algorithm 2."""
+    for path in OF_ALGORITHM_2:
+        section, _, key = path.partition(".")
+        value = content.get(section)
+        if key:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            raise InputError(
+                f"{name}: {path} = {value!r}: belongs to Algorithm 2, and a model with [batch] is "
+                "one of Algorithm 1, of one team and episodes of one step; remove it, or [batch]."
+            )
+
+
 def _merged(timing: Timing, team: str) -> dict[str, Any]:
     """The settings of both teams, and over them those of one."""
     shared = {key: getattr(timing, key) for key in TeamTiming.__struct_fields__}
@@ -372,49 +465,111 @@ def _choices(kind: Any) -> list[str]:
     return [choice for part in get_args(kind) for choice in _choices(part)]
 
 
-def _inconsistencies(spec: Spec) -> list[tuple[str, str]]:
-    """What single values cannot show: (path, problem) of each."""
-    found = []
-    for name, team in (("actor", spec.actor), ("critic", spec.critic)):
+def _teams(spec: Spec | MonteCarloSpec) -> dict[str, Actor | Critic | MonteCarloActor]:
+    if isinstance(spec, MonteCarloSpec):
+        return {"actor": spec.actor}
+    return {"actor": spec.actor, "critic": spec.critic}
+
+
+def _keys_of_rules(
+    content: dict[str, Any], spec: Spec | MonteCarloSpec
+) -> Iterator[tuple[str, str]]:
+    """Keys of a team that are missing, or that its rule, output or signal has no use for."""
+    for name, team in _teams(spec).items():
+        rule, relaxes = f"rule = {team.rule!r}", team.rule == "map_prop"
+        gated, of_gate = relaxes, rule
+        if isinstance(spec, MonteCarloSpec) and relaxes:
+            gated = spec.batch.signal == "answer"
+            of_gate = f"{rule} and batch.signal = {spec.batch.signal!r}"
+        uses = [  # key, whether it is used, because of what
+            ("T", team.output == "softmax", f"output = {team.output!r}"),
+            ("var", any(_has_variances(team)), rule),
+            ("N", relaxes, rule),
+            ("step_size", relaxes, rule),
+            ("gate_floor", gated, of_gate),
+            ("explore", team.rule == "thomas", rule),
+        ]
+        given = content[name]
+        for key, used, reason in uses:
+            if used and key in team.__struct_fields__ and key not in given:
+                problem = f"missing; {reason} needs it, and a model file is complete."
+                yield f"{name}.{key}", problem
+            if not used and key in given:
+                yield f"{name}.{key}", f"{given[key]} has no meaning with {reason}; remove it."
+
+
+def _has_variances(team: Actor | Critic | MonteCarloActor) -> tuple[bool, bool]:
+    """Whether the hidden layers of a team have variances, and whether its output has one."""
+    samples = isinstance(team, Actor) or team.rule not in BY_BACKPROP
+    return team.rule != "backprop", team.output == "gaussian" and samples
+
+
+def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
+    """Lists of teams that have other lengths than their layers."""
+    for name, team in _teams(spec).items():
         hidden = len(team.units)
-        gaussian = team.output == "gaussian"
+        of_hidden, of_output = _has_variances(team)
+        meanings = ["one for each hidden layer"] * of_hidden + ["one for the output"] * of_output
         lengths = {
             "activation": (hidden, "one for each hidden layer"),
-            "var": (
-                hidden + gaussian,
-                "one for each hidden layer" + (" and one for the output" if gaussian else ""),
-            ),
+            "var": (hidden * of_hidden + of_output, " and ".join(meanings)),
             "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
             "anneal_to": (hidden + 1, "one for each hidden layer and one for the output"),
         }
         for key, (length, meaning) in lengths.items():
             value = getattr(team, key)
-            if len(value) != length:
+            if key in team.__struct_fields__ and len(value) != length:
                 problem = f"{value} has {len(value)} entries; needs {length}, {meaning}."
-                found.append((f"{name}.{key}", problem))
-    if spec.actor.output == "softmax" and spec.actor.T is None:
-        found.append(("actor.T", "missing; a softmax output needs a temperature."))
-    if spec.actor.output == "gaussian" and spec.actor.T is not None:
-        found.append(("actor.T", "a gaussian output has no temperature; remove it."))
+                yield f"{name}.{key}", problem
+
+
+def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
+    """What single values of a model of Algorithm 2 cannot show: (path, problem) of each."""
     for index, record in enumerate(spec.record):
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
-            found.append((f"record[{index}].steps", problem))
+            yield f"record[{index}].steps", problem
     if spec.timing is None and spec.storage.values != "float64":
         problem = f"{spec.storage.values!r} is of events, which need a section [timing]; remove it."
-        found.append(("storage.values", problem))
+        yield "storage.values", problem
+    rules = {"actor": spec.actor.rule, "critic": spec.critic.rule}
+    if spec.learning.stale_first_mean and "map_prop" not in rules.values():
+        problem = 'true needs a team that relaxes, one with rule = "map_prop"; set it to false.'
+        yield "learning.stale_first_mean", problem
     if spec.timing is not None:
+        for name, rule in rules.items():
+            if rule != "map_prop":
+                problem = f'{rule!r} is synchronous; set it to "map_prop", or leave out [timing].'
+                yield f"{name}.rule", problem
         if spec.learning.stale_first_mean:
             problem = (
                 "true is a habit of the synchronous mode; set it to false, or leave out [timing]."
             )
-            found.append(("learning.stale_first_mean", problem))
-        found += [each for name in TEAMS for each in _timing_inconsistencies(spec, name)]
-    return found
+            yield "learning.stale_first_mean", problem
+        for name in TEAMS:
+            yield from _timing_inconsistencies(spec, name)
+
+
+def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
+    """What single values of a model of Algorithm 1 cannot show: (path, problem) of each."""
+    actor, batch = spec.actor, spec.batch
+    gaussian = actor.output == "gaussian"
+    if batch.samples < batch.size:
+        yield "batch.samples", f"{batch.samples} is less than one batch of {batch.size}; raise it."
+    if batch.signal == "answer" and not gaussian:
+        yield "batch.signal", "'answer' needs a gaussian output; set it to \"reward\"."
+    if batch.signal == "answer" and actor.rule not in ("map_prop", "backprop"):
+        yield "batch.signal", f"'answer' is not for rule = {actor.rule!r}; set it to \"reward\"."
+    if batch.signal == "reward" and actor.rule == "backprop" and gaussian:
+        yield (
+            "batch.signal",
+            "'reward' needs an output that is sampled, and by backprop a gaussian one is not; "
+            'set it to "answer".',
+        )
 
 
 def _timing_inconsistencies(spec: Spec, name: str) -> Iterator[tuple[str, str]]:
-    """The same for the timing of one team."""
+    """The same for the timing of one team of Algorithm 2."""
     timing, team = timing_of(spec, name), getattr(spec, name)
     own = getattr(spec.timing, name)  # keys set for this team alone
     for key, problem in (*_conflicts(timing), *_wrong_lengths(timing, team, name)):

@@ -14,9 +14,10 @@ from threading import Event
 from typing import Any, Protocol
 
 from neurosim.errors import Interrupted, NeurosimError, RunError
-from neurosim.experiment import Episode, OnEpisode, stop_on_interrupt
+from neurosim.experiment import OnEpisode, stop_on_interrupt
 from neurosim.learners.compiling import compile_kernels
-from neurosim.spec import Mode
+from neurosim.spec import RunMode
+from neurosim.training import Episode
 
 NOT_BEGUN = "Stopped before all runs had begun."
 
@@ -45,7 +46,7 @@ def run_all(
     jobs: Sequence[Job],
     workers: int,
     on_episode: Callable[[int, Episode], None],
-    mode: Mode = "synchronous",
+    mode: RunMode = "synchronous",
 ) -> Outcome:
     """Carry out jobs; one that fails does not stop the others, Ctrl-C stops all.
 

@@ -6,15 +6,18 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 import oracle
 import oracle_async
+import oracle_baselines
 import tomlkit
 from oracle import Array, ArrayLike, Settings, State
 
 from neurosim import spec
+from neurosim.kernels import rng
 from neurosim.kernels.clock import NOW
 from neurosim.kernels.traffic import KINDS
 from neurosim.learners import AsynchronousMapProp, MapProp
@@ -147,12 +150,17 @@ def cycled(entries: list[Any], length: int) -> list[Any]:
 
 def settings_of(model: Spec, name: str, n_in: int, n_out: int) -> Settings:
     """The oracle's constants of the actor or the critic of a model."""
-    team: spec.TeamSpec = getattr(model, name)
-    return Settings(
+    team: spec.Actor | spec.Critic = getattr(model, name)
+    kind: Any = Settings
+    if (model.actor.rule, model.critic.rule) != ("map_prop", "map_prop"):
+        kind = partial(oracle_baselines.Settings, rule=team.rule)
+    still = (0.0,) * len(team.units) if team.rule == "backprop" else ()
+    output = (0.0,) if name == "critic" and team.rule != "map_prop" else ()
+    settings: Settings = kind(
         sizes=(n_in, *team.units, n_out),
         activations=tuple(team.activation),
         output=team.output,
-        var=tuple(team.var),
+        var=(*still, *team.var, *output),
         alpha=tuple(team.alpha),
         T=1.0 if team.T is None else team.T,
         anneal_to=tuple(team.anneal_to),
@@ -169,6 +177,7 @@ def settings_of(model: Spec, name: str, n_in: int, n_out: int) -> Settings:
         bias_correction_until=model.adam.bias_correction_until,
         stale_first_mean=model.learning.stale_first_mean,
     )
+    return settings
 
 
 def state_of(team: Team) -> State:
@@ -188,12 +197,26 @@ def values_of(team: Team, units: Array) -> list[Array]:
     ]
 
 
-def noise_of(team: Team, settings: Settings) -> Noise:
-    """Noise of the team's last feed-forward pass, as the oracle wants it."""
-    noise: Noise = [*values_of(team, team.noise)[1:]]
+def noise_of(team: Team, settings: Settings, explores: Array | None = None) -> Noise:
+    """Noise of the team's last feed-forward pass, as the oracle wants it.
+
+    ``explores`` says so of each hidden unit; nan is the noise of one that does not.
+    """
+    units = team.noise.copy()
+    if explores is not None:
+        units[int(team.size[0]) : int(team.unit[-1])][~explores] = math.nan
+    noise: Noise = [*values_of(team, units)[1:]]
     if settings.output == "softmax":
         noise[-1] = float(team.noise[team.unit[-1]])
     return noise
+
+
+def explorers(team: Team, key: Array, probability: float) -> Array:
+    """Which hidden units of the actor explored in its last feed-forward pass (docs/asynchronous.md:
+    stream EXPLORE)."""
+    hidden = range(int(team.unit[-1] - team.size[0]))
+    event, where = int(team.count[0]) - 1, np.uint64(13)
+    return np.array([rng.uniform(key, event, unit, where) < probability for unit in hidden], bool)
 
 
 # --- both agents, side by side -------------------------------------------------------------------
@@ -217,8 +240,11 @@ class Twins:
         self.aligned = aligned
         self.terminal_iteration = model.learning.terminal_iteration
         self.agent = MapProp(model, n_in, n_out, seed)
-        self.oracle = oracle.Agent(
-            settings_of(model, "actor", n_in, n_out),
+        self.explore = model.actor.explore if model.actor.rule == "thomas" else None
+        actor = settings_of(model, "actor", n_in, n_out)
+        plain = type(actor) is Settings
+        self.oracle: oracle.Agent = (oracle.Agent if plain else oracle_baselines.Agent)(
+            actor,
             settings_of(model, "critic", n_in, 1),
             state_of(self.agent.actor),
             state_of(self.agent.critic),
@@ -279,8 +305,11 @@ class Twins:
         return _Before(states, it.value, it.steps)
 
     def _noise(self) -> tuple[Noise, Noise]:
+        explores = None
+        if self.explore is not None:
+            explores = explorers(self.agent.actor, self.agent.shared.key, self.explore)
         return (
-            noise_of(self.agent.actor, self.oracle.actor),
+            noise_of(self.agent.actor, self.oracle.actor, explores),
             noise_of(self.agent.critic, self.oracle.critic),
         )
 
@@ -572,7 +601,9 @@ class _Step:
     def _terms_of_next_value(self) -> float:
         """Size of the terms of the critic's mean in this step's feed-forward pass, if any."""
         it = self.twins.oracle
-        forward = oracle.feed_forward(
+        plain = type(it.critic) is Settings
+        feed_forward: Any = oracle.feed_forward if plain else oracle_baselines.feed_forward
+        forward = feed_forward(
             it.critic, self.before.states["critic"], self.observation, self.critic_noise
         )
         return terms_of_values(it.critic, self.before.states["critic"], forward.H)[-1]
@@ -594,6 +625,9 @@ def terms_of_gradients(settings: Settings, state: State, H: list[Array]) -> list
     The gate ``1 / (A - mu)`` has the condition number ``(|A| + |mu|) / |A - mu|``, with mu counted
     by the terms that make it.
     """
+    by_backprop = oracle_baselines.BY_BACKPROP
+    if isinstance(settings, oracle_baselines.Settings) and settings.rule in by_backprop:
+        return terms_of_backprop(settings, state, H)
     mu, slope = oracle.means_and_slopes(settings, state, H)
     g = oracle.error_packets(settings, H, mu, slope)
     values = terms_of_values(settings, state, H)
@@ -608,3 +642,29 @@ def terms_of_gradients(settings: Settings, state: State, H: list[Array]) -> list
         below = max(1.0, size(H[i]))  # 1: the input of the bias
         terms.append(abs(gate) * (packet + condition * size(g[i])) * below)
     return terms
+
+
+def terms_of_backprop(
+    settings: oracle_baselines.Settings, state: State, H: list[Array]
+) -> list[float]:
+    """The same of gradients that come down from the output by the chain rule.
+
+    The output's packet is as exact as in a local rule, a critic's is 1. A packet below is the sum
+    ``W' g`` of the packets above times its slope, which is as exact as its potential.
+    """
+    _, slope = oracle.means_and_slopes(settings, state, H)
+    g = oracle_baselines.backprop(settings, state, H)
+    values = terms_of_values(settings, state, H)
+    packet = np.zeros_like(g[-1])
+    if not settings.gated:
+        scale = settings.T * min(1.0, settings.T)
+        packet += values[-1] / (scale if settings.output == "softmax" else settings.var[-1])
+    packets = [packet]
+    for i in range(settings.L - 2, -1, -1):
+        from_above = np.abs(state.W[i + 1]).T @ (packets[0] + np.abs(g[i + 1]))
+        packets.insert(0, slope[i] * from_above + from_above * values[i])
+    below = [size(H[0]), *values[:-1]]  # how exact the values are, which are the other factor
+    return [
+        size(packet) * max(1.0, size(H[i])) + size(g[i]) * below[i]
+        for i, packet in enumerate(packets)
+    ]

@@ -31,9 +31,12 @@ ALGORITHM, THEORY = "test_algorithm.py::test_", "test_theory.py::test_"
 SMALL_AGENT = f"{ALGORITHM}each_step_of_a_small_agent_is_the_oracles"
 RELAXATION = f"{THEORY}a_relaxation_step_is_alpha_h_down_the_slope_of_the_energy"
 GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_density"
+BASELINES = "test_baselines.py::test_"
 ASYNCHRONOUS = "test_asynchronous.py::test_"
 ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
 LOCK_STEP = f"{ASYNCHRONOUS}packets_that_are_in_time_and_clocks_together_are_the_synchronous_mode"
+MONTE_CARLO, TASKS = "test_monte_carlo.py::test_", "test_tasks.py::test_"
+SMALL_TEAM = f"{MONTE_CARLO}each_batch_of_a_small_team_is_the_oracles"
 AUDIT = "test_audit.py::test_"
 REBUILT = f"{AUDIT}every_unit_is_rebuilt_from_its_inbox_with_any_option"
 DETECTED = f"{AUDIT}whatever_is_altered_is_detected_and_named"
@@ -193,6 +196,76 @@ DEFECTS = (
         SMALL_AGENT,
     ),
     Defect(
+        "units that do not explore are updated",
+        "kernels/team.py",
+        "            team.g[i] = 0.0\n",
+        "            team.g[i] *= 1.0\n",
+        f"{BASELINES}units_that_do_not_explore_output_their_mean_and_only_their_old_traces_are_left"
+        "[softmax]",
+    ),
+    Defect(
+        "units explore together or not at all",
+        "kernels/team.py",
+        "uniform(key, team.count[PASSES], i - inputs, where)",
+        "uniform(key, team.count[PASSES], 0, where)",
+        f"{BASELINES}units_that_do_not_explore_output_their_mean_and_only_their_old_traces_are_left"
+        "[gaussian]",
+    ),
+    Defect(
+        "who explores hangs on the unit's noise",
+        "kernels/team.py",
+        "np.uint64(EXPLORE - NOISE)",
+        "np.uint64(0)",
+        f"{BASELINES}each_step_of_a_small_agent_is_the_oracles[softmax-thomas-backprop-plain-2]",
+    ),
+    Defect(
+        "the slope is dropped on the way down",
+        "kernels/team.py",
+        "team.g[i] = team.f[i] * team.slope[i]",
+        "team.g[i] = team.f[i]",
+        f"{BASELINES}an_actors_trace_takes_up_the_derivative_of_the_actions_log_density"
+        "[softplus-softmax-backprop]",
+    ),
+    Defect(
+        "backprop takes values of before the update",
+        "kernels/team.py",
+        "if l < last or still:",
+        "if False:",
+        f"{BASELINES}each_step_of_a_small_agent_is_the_oracles[softmax-reparameterised-map_prop-plain-2]",
+    ),
+    Defect(
+        "noise is drawn anew for the way down",
+        "kernels/team.py",
+        "        if l < last or still:\n",
+        "        if l < last or still:\n"
+        "            for i in range(team.unit[l], team.unit[l] + team.size[l]):\n"
+        "                team.noise[i] = -team.noise[i]\n",
+        f"{BASELINES}a_critics_trace_takes_up_the_derivative_of_its_value"
+        "[softplus-reparameterised]",
+    ),
+    Defect(
+        "the critic's gradient is scaled by its value",
+        "kernels/team.py",
+        "team.g[-1] = 1.0",
+        "team.g[-1] = team.mu[-1]",
+        f"{BASELINES}a_critics_trace_takes_up_the_derivative_of_its_value[softplus-backprop]",
+    ),
+    Defect(
+        "hidden units by backprop are noisy",
+        "network.py",
+        "[0.0] * len(spec.units)",
+        "[0.1] * len(spec.units)",
+        f"{BASELINES}hidden_units_and_critics_by_backprop_are_deterministic",
+    ),
+    Defect(
+        "the output does not always explore",
+        "kernels/team.py",
+        "for i in range(inputs, outputs):",
+        "for i in range(inputs, team.noise.size):",
+        f"{BASELINES}units_that_do_not_explore_output_their_mean_and_only_their_old_traces_are_left"
+        "[gaussian]",
+    ),
+    Defect(
         "the error clock is the value clock",
         "timing.py",
         'lag = period // 2 if timing.error_clock == "antiphase" else np.zeros_like(period)',
@@ -343,6 +416,55 @@ DEFECTS = (
         '"updates", "heard_time"',
         f"{ASYNCHRONOUS}an_agent_that_is_restored_between_episodes_goes_on_with_the_same_bits"
         "[timer before arrival]",
+    ),
+    Defect(
+        "a batch is added up, not averaged",
+        "kernels/monte_carlo.py",
+        "learn(team, 1.0 / signal.size, ",
+        "learn(team, 1.0, ",
+        f"{SMALL_TEAM}[softplus-map_prop]",
+    ),
+    Defect(
+        "gradients of the batch before are not forgotten",
+        "kernels/monte_carlo.py",
+        "    clear_traces(team)\n",
+        "",
+        f"{SMALL_TEAM}[softplus-reinforce]",
+    ),
+    Defect(
+        "the answer is compared with A instead of mu",
+        "kernels/monte_carlo.py",
+        "(answer - team.mu[-1]) * gate",
+        "(answer - team.h[-1]) * gate",
+        f"{MONTE_CARLO}theorem_3_a_relaxed_batch_descends_the_squared_error_up_to_two_variances",
+    ),
+    Defect(
+        "all samples of a run have the same noise",
+        "kernels/team.py",
+        "    team.count[PASSES] += 1\n",
+        "",
+        f"{MONTE_CARLO}no_sample_comes_twice",
+    ),
+    Defect(
+        "the least significant bit of an address comes first",
+        "kernels/drawing.py",
+        "address = 2 * address + (1 if x[i] == 1.0 else 0)",
+        "address += 2**i if x[i] == 1.0 else 0",
+        f"{TASKS}the_most_significant_bit_of_an_address_comes_first",
+    ),
+    Defect(
+        "the regression's target is not rectified",
+        "kernels/drawing.py",
+        "total if total > 0.0 else 0.0",
+        "total",
+        f"{TASKS}samples_drawn_in_batches_have_the_answers_and_rewards_of_the_truth",
+    ),
+    Defect(
+        "a checkpoint of Algorithm 1 forgets Adam's moments",
+        "learners/monte_carlo.py",
+        '("w", "m", "v", "count")',
+        '("w", "count")',
+        f"{MONTE_CARLO}a_learner_that_is_restored_goes_on_with_the_same_bits[map_prop]",
     ),
     Defect(
         "an audit takes another unit's row of weights",

@@ -237,8 +237,20 @@ def everything(team: Team) -> dict[str, Array]:
         outcome_model({"learning.stale_first_mean": True}),
         spec.load("cartpole").spec,
         spec.load("published/mountaincar").spec,
+        spec.load("thomas/cartpole").spec,
+        spec.load("backprop/mountaincar").spec,
+        spec.load("reparameterised/mountaincar").spec,
     ],
-    ids=["softmax", "gaussian", "stale first mean", "CartPole", "MountainCar"],
+    ids=[
+        "softmax",
+        "gaussian",
+        "stale first mean",
+        "CartPole",
+        "MountainCar",
+        "Thomas",
+        "backprop",
+        "reparameterised",
+    ],
 )
 def test_the_four_verbs_one_after_the_other_give_the_bits_of_a_whole_step(model: Spec) -> None:
     whole, parts = (MapProp(model, N_IN, 2, seed=3) for _ in range(2))

@@ -104,9 +104,9 @@ def test_components_have_names_and_numbers(layers: neurosim.Run) -> None:
 
 
 def test_components_of_an_unknown_task_are_called_by_their_numbers() -> None:
-    model = neurosim.load("cartpole", {"task.id": "Nothing-v0"}).text
+    model = neurosim.load("cartpole", {"task.id": "Nothing-v0"}).spec
     steps = Rows(observation=np.zeros((5, 1)))
-    known = observed(SimpleNamespace(model=model, path="run", steps=steps))  # type: ignore[arg-type]
+    known = observed(SimpleNamespace(spec=model, path="run", steps=steps))  # type: ignore[arg-type]
     assert [component.name for component in known.components] == ["component 0"]
     assert known.usual == (0, 0)
 
@@ -114,7 +114,7 @@ def test_components_of_an_unknown_task_are_called_by_their_numbers() -> None:
 def walk(points: Sequence[tuple[float, float]], episodes: Sequence[int]) -> Any:
     return SimpleNamespace(
         path="run",
-        model=neurosim.load("cartpole").text,
+        spec=neurosim.load("cartpole").spec,
         episodes=range(max(episodes)),
         steps=Rows(observation=np.array(points), episode=np.array(episodes)),
     )

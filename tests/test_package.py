@@ -118,7 +118,8 @@ from numba.core.runtime import _nrt_python, rtsys
 
 import neurosim.kernels
 from neurosim import jit, spec
-from neurosim.learners import MapProp
+from neurosim.learners import MapProp, MonteCarlo
+from neurosim.tasks import Environment
 
 without = jit._without_reference_counts()
 for info in pkgutil.iter_modules(neurosim.kernels.__path__):
@@ -130,6 +131,11 @@ for info in pkgutil.iter_modules(neurosim.kernels.__path__):
 
 agents = [MapProp(spec.load(name).spec, 4, 2, 0) for name in ("cartpole", "mountaincar")]
 observation = np.ones(4)
+batches = [
+    spec.load(name, {"batch.size": 2}).spec
+    for name in ("multiplexer/thomas", "regression/map_prop_sl", "multiplexer/backprop")
+]
+learners = [MonteCarlo(s, Environment(s.task, s.actor.output), 0) for s in batches]
 
 def play(steps):
     for agent in agents:
@@ -137,6 +143,9 @@ def play(steps):
         for _ in range(steps):
             agent.step(observation, 1.0)
         agent.end(observation, 1.0, False)
+    for learner in learners:
+        for _ in range(steps):
+            learner.step()
 
 @numba.njit
 def allocate():

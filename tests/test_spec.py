@@ -427,7 +427,9 @@ def test_a_missing_section_is_named() -> None:
 def test_a_temperature_belongs_to_a_softmax_output_and_to_no_other() -> None:
     assert "mine: actor.T: missing" in message_of(with_line("T = 2.0", "#"))
     gaussian = {"actor.output": "gaussian", "actor.var": [0.03, 0.1, 0.1]}
-    assert "mine: actor.T: a gaussian output has no temperature" in message_of(overrides=gaussian)
+    assert "mine: actor.T: 2.0 has no meaning with output = 'gaussian'; remove it." in message_of(
+        overrides=gaussian
+    )
 
 
 def test_an_empty_window_of_a_record_is_refused() -> None:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from neurosim.errors import InputError
 from neurosim.record.reader import Run
-from neurosim.spec import parse
 
 
 class Component(NamedTuple):
@@ -92,7 +91,7 @@ def observed(run: Run) -> Observed:
     if not len(run.steps):
         raise InputError(f"{run.path} has no finished step, there is nothing to draw.")
     count = run.steps["observation"].shape[1]
-    task = parse(run.model, str(run.path)).spec.task.id.rpartition(":")[2]
+    task = run.spec.task.id.rpartition(":")[2]
     known = KNOWN.get(task)
     if known is not None and len(known.components) == count:
         return known

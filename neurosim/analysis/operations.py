@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.analysis.windows import map_prop_of
 from neurosim.errors import InputError
 from neurosim.memory import Floats
 from neurosim.record.reader import Run
-from neurosim.spec import Learning, TeamSpec, parse, timing_of
+from neurosim.spec import Learning, TeamSpec, timing_of
 
 ROWS = 65_536  # of /steps, read at once
 BYTES = 8  # of a number
@@ -46,12 +47,12 @@ def operations(run: Run, team: str) -> Operations:
 
     Raises
     ------
-    InputError : the run has no steps yet.
+    InputError : the run has no steps yet, or the team learns by another rule.
     """
+    spec = map_prop_of(run, team)
     steps = len(run.steps)
     if not steps:
         raise InputError(f"{run.path} has no finished step, so that there is nothing to count.")
-    spec = parse(run.model, str(run.path)).spec
     weights = run.weights(team, "final" if run.complete else "initial")
     layers = sum(name.startswith("W") for name in weights)
     w = [weights[f"W{layer}"] for layer in range(1, layers + 1)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.analysis.landscape import Network, layers_of, network_of
+from neurosim.analysis.windows import map_prop_of
 from neurosim.errors import InputError, RunError
 from neurosim.kernels.clock import NOW, TICKS
 from neurosim.kernels.engine import KOLEN_POLLACK, SYMMETRIC
@@ -22,7 +23,7 @@ from neurosim.learners.map_prop import named_layers
 from neurosim.memory import Block, Floats, Shared, Team
 from neurosim.network import build_shared, build_team, orient, read_shared, read_team, weights
 from neurosim.record.reader import Run, Table, Window
-from neurosim.spec import TEAMS, Spec, parse, timing_of
+from neurosim.spec import TEAMS, Spec, timing_of
 from neurosim.teams import AsynchronousTeam, SynchronousTeam
 from neurosim.timing import feedback_weights
 
@@ -54,17 +55,18 @@ def replay(run: Run, name: str) -> Iterator[Step]:
 
     Raises
     ------
-    InputError : there is no such team, or no step was recorded in full detail.
+    InputError : there is no such team, it learns by another rule than MAP propagation, or no step
+        was recorded in full detail.
     RunError : a step, or a window, ends otherwise than was recorded.
     """
     if name not in TEAMS:
         raise InputError(f"team = {name!r}: one of {', '.join(map(repr, TEAMS))} is needed.")
+    spec = map_prop_of(run, name)
     if not any(window.n_steps for window in run.windows):
         raise InputError(
             f"{run.path} holds no step in full detail. Record some, for instance with "
             'neurosim run MODEL --record "episodes=1,50,100 steps=0:20".'
         )
-    spec = parse(run.model, str(run.path)).spec
     team = (_Synchronous if spec.timing is None else _Asynchronous)(run, spec, name)
     for window in run.windows:
         _restore(team.memory, team.views(), window.before(name))

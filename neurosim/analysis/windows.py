@@ -7,7 +7,7 @@ import numpy as np
 from neurosim.errors import InputError
 from neurosim.memory import Integers
 from neurosim.record.reader import Run, Window
-from neurosim.spec import parse, timing_of
+from neurosim.spec import Spec, timing_of
 
 
 class Units(NamedTuple):
@@ -20,10 +20,27 @@ class Units(NamedTuple):
 def units_of(run: Run, team: str) -> Units:
     """The units of a team, "actor" or "critic"."""
     group = run[f"teams/{team}/units"]
-    spec = parse(run.model, str(run.path)).spec
+    spec = run.spec
     window = timing_of(spec, team).window
     periods = float(getattr(spec, team).N if window is None else window)
     return Units(group["layer"][...].astype(np.int64), periods)
+
+
+def map_prop_of(run: Run, team: str) -> Spec:
+    """The settings of a run whose team, "actor" or "critic", learns by MAP propagation.
+
+    Raises
+    ------
+    InputError : it learns by another rule; or the run is one of batches.
+    """
+    spec = run.spec
+    rule = getattr(spec, team).rule
+    if rule != "map_prop":
+        raise InputError(
+            f"{run.path}: {team}.rule = {rule!r}: this analysis is of MAP propagation; name a run "
+            f"whose {team} learns by it, such as one of the model cartpole."
+        )
+    return spec
 
 
 def window_of(run: Run, number: int) -> Window:

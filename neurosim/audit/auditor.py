@@ -35,7 +35,7 @@ def audit(run: Run, team: str | None = None, unit: int | None = None) -> Report:
     _check_run(run)
     if team is not None and team not in TEAMS:
         raise InputError(f"team = {team!r}: one of {', '.join(map(repr, TEAMS))}, or None.")
-    model = spec.parse(run.model, str(run.attribute("model_name"))).spec
+    model = run.spec
     learner = _learner_of(run, model)
     teams = {
         name: each for name, each in zip(TEAMS, learner.teams, strict=True) if team in (None, name)

@@ -21,7 +21,7 @@ ComponentName = Annotated[str | None, arg(metavar="COMPONENT")]
 
 @app.command
 def learning_curve(runs: Runs, output: Output) -> None:
-    """Draw the running average of the return over the episodes.
+    """Draw the running average of the return over the episodes, or of the reward over the samples.
 
     Args:
         runs: Folders of runs, or folders of several seeds, or run.h5 files.
@@ -30,7 +30,7 @@ def learning_curve(runs: Runs, output: Output) -> None:
     from neurosim.plots import learning_curve, style
 
     style.check_figure_path(output)
-    learning_curve.save(returns_of(all_run_folders(runs)), output)
+    learning_curve.save(*curves_of(all_run_folders(runs)), output)
     print(output)
 
 
@@ -298,23 +298,36 @@ def feedback(runs: Runs, output: Output) -> None:
     print(output)
 
 
-def returns_of(folders: Sequence[Path]) -> dict[str, list[Any]]:
-    """Returns of the episodes of runs, by model."""
+def curves_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None]:
+    """Returns of each model's runs, None; or rewards of their batches and the size of a batch."""
     from neurosim import record
 
-    returns: dict[str, list[Any]] = {}
+    curves: dict[str, list[Any]] = {}
+    sizes: set[int | None] = set()
     for folder in folders:
         with record.open_run(folder) as opened:
-            if not len(opened.episodes):
-                raise InputError(f"{folder} has no finished episode, there is nothing to draw.")
-            name = str(opened.attribute("model_name"))
-            returns.setdefault(name, []).append(opened.episodes["return"][:])
-    return returns
+            if len(opened.batches):
+                values = opened.batches["reward"][:]
+                sizes.add(int(opened.batches["samples"][0]))
+            elif len(opened.episodes):
+                values = opened.episodes["return"][:]
+                sizes.add(None)
+            else:
+                raise InputError(
+                    f"{folder} has no finished episode or batch, there is nothing to draw."
+                )
+            curves.setdefault(str(opened.attribute("model_name")), []).append(values)
+    if len(sizes) > 1:
+        raise InputError(
+            "These runs do not fit one figure: they are of episodes and of batches, or of batches "
+            "of different size. Draw them apart."
+        )
+    return curves, sizes.pop()
 
 
 @contextmanager
 def _opened(runs: Sequence[Path]) -> Iterator[dict[str, "Run"]]:
-    """The runs that paths name, by a label of each."""
+    """The runs of episodes that paths name, by a label of each."""
     from contextlib import ExitStack
 
     from neurosim import record
@@ -323,6 +336,11 @@ def _opened(runs: Sequence[Path]) -> Iterator[dict[str, "Run"]]:
         opened: dict[str, Run] = {}
         for folder in all_run_folders(runs):
             run = stack.enter_context(record.open_run(folder))
+            if run.attribute("mode") == "monte_carlo":
+                raise InputError(
+                    f"{folder} is a run of batches, and the figure is of episodes; "
+                    "`neurosim plot learning-curve` draws it."
+                )
             label = f"{run.attribute('model_name')} seed {run.seed}"
             opened[f"{label} ({folder})" if label in opened else label] = run
         yield opened

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.cli.arguments import Folder, ModelName, run_folders
-from neurosim.cli.plots import returns_of
+from neurosim.cli.plots import curves_of
 from neurosim.errors import InputError
 
 
@@ -33,7 +33,7 @@ def run(
         model: A name from `neurosim list`, or the path of a model file ending in .toml.
         seed: Seed of the run.
         seeds: Several runs: 0:10 means the ten seeds 0 to 9.
-        episodes: Shorthand for --set task.episodes=...
+        episodes: Shorthand for --set task.episodes=...; for batches, --set batch.samples=...
         mode: Run in this mode: asynchronous, by [timing] or its defaults; synchronous, Algorithm 2.
         out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
         set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
@@ -58,7 +58,7 @@ def run(
         for each in chosen
     ]
     labels = [f"{loaded.name} seed {each}" for each in chosen]
-    totals = [loaded.spec.task.episodes] * len(jobs)
+    totals = [loaded.length] * len(jobs)
     _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name, loaded.mode)
 
 
@@ -76,8 +76,8 @@ def resume(run: Positional[Folder], quiet: bool = False) -> None:
         print(f"{run} is complete already.")
         return
     job = partial(experiment.resume, run)
-    total = model.spec.task.episodes
-    _carry_out([job], [f"{model.name} seed {seed}"], [total], 1, quiet, run, model.mode)
+    label = f"{model.name} seed {seed}"
+    _carry_out([job], [label], [model.length], 1, quiet, run, model.mode)
 
 
 def list_models(runs: Folder = Path("runs")) -> None:
@@ -96,12 +96,13 @@ def list_models(runs: Folder = Path("runs")) -> None:
         models.add_row(name, spec.load(name).spec.description)
     Console().print(models)
     if runs.is_dir() and any(runs.rglob("provenance.json")):
-        table = Table("run", "episodes", "state", box=None, header_style="bold")
+        table = Table("run", "episodes or batches", "state", box=None, header_style="bold")
         for folder in run_folders(runs):
             try:
                 with record.open_run(folder) as opened:
                     state = "complete" if opened.complete else "can be resumed"
-                    table.add_row(str(folder), str(len(opened.episodes)), state)
+                    done = max(len(opened.episodes), len(opened.batches))
+                    table.add_row(str(folder), str(done), state)
             except InputError as error:
                 table.add_row(str(folder), "", str(error))
         Console().print()
@@ -177,7 +178,7 @@ def _carry_out(
     workers: int,
     quiet: bool,
     folder: Path,
-    mode: Literal["synchronous", "asynchronous"],
+    mode: Literal["synchronous", "asynchronous", "monte_carlo"],
 ) -> None:
     """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
     from neurosim import progress, sweep
@@ -192,7 +193,7 @@ def _carry_out(
         outcome = sweep.run_all(jobs, workers, on_episode, mode)
     if outcome.folders:
         figure = folder / "learning-curve.png"
-        learning_curve.save(returns_of(outcome.folders), figure)
+        learning_curve.save(*curves_of(outcome.folders), figure)
         _summarise(outcome.folders)
         print(f"learning curve: {figure}")
     for message in dict.fromkeys(str(error) for error in outcome.errors):
@@ -210,28 +211,37 @@ def _summarise(folders: Sequence[Path]) -> None:
     from neurosim import record
     from neurosim.analysis.returns import summarise
 
+    with record.open_run(folders[0]) as opened:
+        by_batches = opened.attribute("mode") == "monte_carlo"
     columns = ("run", "episodes", "steps", "mean return", "last 100", "best", "")
+    if by_batches:
+        columns = ("run", "batches", "samples", "mean reward", "last 100", "best", "")
+    digits = 4 if by_batches else 2
     table = Table(*columns, box=None, header_style="bold")
     table.columns[0].overflow = "fold"
     means = []
     for folder in folders:
         with record.open_run(folder) as opened:
-            if not len(opened.episodes):
+            if not max(len(opened.episodes), len(opened.batches)):
                 table.add_row(str(folder), "0", "", "", "", "", "incomplete")
                 continue
-            summary = summarise(opened.episodes["return"][:], opened.episodes["length"][:])
+            if by_batches:
+                lengths = np.diff(opened.batches["samples"][:], prepend=0)
+                summary = summarise(opened.batches["reward"][:], lengths)
+            else:
+                summary = summarise(opened.episodes["return"][:], opened.episodes["length"][:])
             numbers = (summary.mean, summary.last, summary.best)
             state = "" if opened.complete else "incomplete"
             table.add_row(
                 str(folder),
                 str(summary.episodes),
                 str(summary.steps),
-                *(f"{number:.2f}" for number in numbers),
+                *(f"{number:.{digits}f}" for number in numbers),
                 state,
             )
             means.append(summary.mean)
     if len(means) > 1:
-        spread = f"{np.mean(means):.2f} ± {np.std(means):.2f}"
+        spread = f"{np.mean(means):.{digits}f} ± {np.std(means):.{digits}f}"
         table.add_row(f"mean ± std of {len(means)} runs", "", "", spread, "", "", "")
     Console().print(table)
     _summarise_traffic(folders)

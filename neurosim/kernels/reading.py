@@ -15,9 +15,9 @@ import numpy as np
 from neurosim.jit import kernel, part
 from neurosim.memory import Log, Mail, Shared, Team, Wiring
 
-LAYERS, UNITS, PARAMETERS, N, GATED, STALE, WHERE, COUNT = range(8)  # COUNT: two entries
-INTEGERS = 9
-T, C, TRACE_DECAY, GATE_FLOOR, BETA1, BETA2, EPSILON, CORRECTION_UNTIL, FLOATS = range(9)
+LAYERS, UNITS, PARAMETERS, N, GATED, STALE, BACKPROP, WHERE, COUNT = range(9)  # COUNT: two entries
+INTEGERS = 10
+T, C, TRACE_DECAY, GATE_FLOOR, EXPLORE, BETA1, BETA2, EPSILON, CORRECTION_UNTIL, FLOATS = range(10)
 UNIT_ARRAYS = 9
 PARAMETER_ARRAYS = 5
 
@@ -71,6 +71,8 @@ def read_team(integers, floats):
         floats[C],
         floats[TRACE_DECAY],
         integers[GATED] != 0,
+        integers[BACKPROP] != 0,
+        floats[EXPLORE],
         floats[GATE_FLOOR],
         integers[STALE] != 0,
         floats[BETA1],

@@ -1,6 +1,8 @@
 """The four phases of Algorithm 2 for one team, layer by layer."""
 
-from neurosim.jit import kernel
+import numpy as np
+
+from neurosim.jit import aside, kernel
 from neurosim.kernels.activation import SOFTMAX, activate
 from neurosim.kernels.density import (
     gate,
@@ -12,7 +14,7 @@ from neurosim.kernels.density import (
 )
 from neurosim.kernels.layer import feedback, potential, transpose
 from neurosim.kernels.learning import adam, annealed, power, trace_biases, trace_weights
-from neurosim.kernels.rng import normals, uniform
+from neurosim.kernels.rng import EXPLORE, NOISE, normals, uniform
 
 PASSES, UPDATES = range(2)  # entries of Team.count
 FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c)**20 = 1e6 away
@@ -85,10 +87,25 @@ def draw_noise(team, key):
         normals(key, event, team.where, team.noise[inputs:])
 
 
+@aside
+def hold_still(team, key):
+    """Thomas (Section 5.3): a hidden unit that does not explore outputs its mean, its noise is 0.
+
+    A normal number is never exactly 0, so the noise itself says who explores.
+    """
+    inputs, outputs = team.size[0], team.unit[-1]
+    where = team.where + np.uint64(EXPLORE - NOISE)
+    for i in range(inputs, outputs):
+        if uniform(key, team.count[PASSES], i - inputs, where) >= team.explore:
+            team.noise[i] = 0.0
+
+
 @kernel
 def feed_forward(team, observation, key):
     """Lines 9-11: H[0] = S, then sample H[1], ..., H[L] = A with the current weights."""
     draw_noise(team, key)
+    if team.explore < 1.0:
+        hold_still(team, key)
     for j in range(observation.size):
         team.h[j] = observation[j]
     for l in range(1, team.size.size):
@@ -134,17 +151,75 @@ def relax(team):
 
 
 @kernel
-def accumulate(team):
-    """Line 19: z[l] = gamma lambda z[l] + grad log pi_l, times the gate for a critic (eq. 68)."""
-    layers = team.size.size
-    for l in range(1, layers):
+def local_packets(team):
+    """g[l] = d log pi_l / d p[l] of each layer (eqs. 3 and 9)."""
+    for l in range(1, team.size.size):
         mean(team, l)
         packets(team, l)
-    if team.gated:
-        factor = gate(team.h[-1], team.mu[-1], team.gate_floor)
-        for i in range(team.size[0], team.g.size):
-            team.g[i] *= factor
-    for l in range(1, layers):
+
+
+@aside
+def spare_still(team):
+    """Thomas (Section 5.3): a hidden unit that does not explore is not updated, its g is 0."""
+    for i in range(team.size[0], team.unit[-1]):
+        if team.noise[i] == 0.0:
+            team.g[i] = 0.0
+
+
+@aside
+def backpropagate(team):
+    """g[l] = d log pi_L / d p[l] for the action taken; d mu[L] / d p[l] if it is the mean (eq. 10).
+
+    h[l] = mu[l] + sqrt(var[l]) noise[l] below the action, with the noise of the feed-forward pass
+    and the weights as they are now; var = 0 is an ordinary network.  g[l] = slope * W[l+1]' g[l+1].
+    """
+    last = team.size.size - 1
+    still = team.var[-1] == 0.0  # the output is its mean
+    for l in range(1, last + 1):
+        mean(team, l)
+        if l < last or still:
+            sample(team, l)
+    if still:
+        team.g[-1] = 1.0  # mu[L] = p[L]
+    else:
+        packets(team, last)
+    for l in range(last - 1, 0, -1):
+        first, end = team.unit[l], team.unit[l + 1]
+        above, after = team.param[l + 1], team.param[l + 1] + team.size[l] * team.size[l + 1]
+        g_above = team.g[end : end + team.size[l + 1]]
+        feedback(team.w[above:after], g_above, team.f[first:end])
+        for i in range(first, end):
+            team.g[i] = team.f[i] * team.slope[i]
+
+
+@kernel
+def scale_packets(team, factor):
+    """g[l] *= factor, in all layers."""
+    for i in range(team.size[0], team.g.size):
+        team.g[i] *= factor
+
+
+@kernel
+def accumulate(team):
+    """Line 19: z[l] = gamma lambda z[l] + outer(g[l], h[l-1]), with the g of the team's rule.
+
+    That of a critic by a local rule is times the gate (eq. 68).
+    """
+    if team.backprop:
+        backpropagate(team)
+    else:
+        local_packets(team)
+        if team.explore < 1.0:
+            spare_still(team)
+        if team.gated:
+            scale_packets(team, gate(team.h[-1], team.mu[-1], team.gate_floor))
+    trace(team)
+
+
+@kernel
+def trace(team):
+    """z[l] = gamma lambda z[l] + outer(g[l], h[l-1])."""
+    for l in range(1, team.size.size):
         n_in, n_out = team.size[l - 1], team.size[l]
         below = team.h[team.unit[l - 1] : team.unit[l - 1] + n_in]
         g = team.g[team.unit[l] : team.unit[l] + n_out]

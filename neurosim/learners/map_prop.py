@@ -1,4 +1,4 @@
-"""MAP propagation: an actor and a critic, both teams of units (Algorithm 2, Appendix C)."""
+"""Actor and critic, each with a learning rule (Algorithm 2, Appendix C, Section 5.3)."""
 
 from collections.abc import Mapping
 
@@ -25,6 +25,8 @@ _STATE = ("w", "z", "m", "v", "count")
 
 class MapProp:
     """An agent: one call a time step, in which both teams go through the four phases.
+
+    MAP propagation is the rule of the teams unless the model says otherwise.
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ class MapProp:
                 f"diverged at step {int(self.shared.steps[0]) - 1}, the last of an episode: in the "
                 f"{name}, layer {layer}, unit {self._unit_of(team, layer, place)}, the gradient of "
                 f"a weight was {team.v[place]} when squared, with td_error {self.td_error:.6g}. "
-                f"learning.reward_bound, a smaller {name}.alpha or a larger {name}.var helps."
+                f"Try {remedy(name, team)} or learning.reward_bound."
             )
 
     @staticmethod
@@ -159,9 +161,18 @@ class MapProp:
                 raise RunError(
                     f"diverged at step {int(self.shared.steps[0]) - 1}: in the {name}, layer "
                     f"{layer}, unit {index}, the value is {team.h[place]:.6g} where its mean is "
-                    f"{team.mu[place]:.6g}. A smaller {name}.step_size or {name}.alpha, or a "
-                    f"larger {name}.var, helps."
+                    f"{team.mu[place]:.6g}. Try {remedy(name, team)}."
                 )
+
+
+def remedy(name: str, team: Team) -> str:
+    """The settings of a team that diverged, and which way to change them."""
+    settings = [f"a smaller {name}.alpha"]
+    if team.N > 0:
+        settings.append(f"a smaller {name}.step_size")
+    if not team.backprop:
+        settings.append(f"a larger {name}.var")
+    return " or ".join(settings)
 
 
 def named_layers(team: Team, parameters: Floats, prefix: str) -> dict[str, Floats]:

@@ -1,4 +1,5 @@
-"""Learning curve: running average of the return over the episodes (the form of Fig. 2)."""
+"""Learning curve: running average of the return over the episodes (the form of Fig. 2), or of the
+reward over the samples (Fig. 1)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +12,19 @@ from neurosim.memory import Floats
 from neurosim.plots import style
 
 WINDOW = 100
+BATCH_WINDOW = 10  # as in Fig. 1
+SHOWN_FROM = 0.03  # of a run: the axis of rewards spans the averages from there on
 
 
-def draw(returns: Mapping[str, Sequence[Floats]]) -> Figure:
+def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> Figure:
     """Draw one line for each label.
 
     Parameters
     ----------
     returns : for each label, the returns (episodes,) of its runs, one array a seed; runs of
         different length are cut to the shortest.
+    batch : samples of a batch where the runs are of Algorithm 1, and `returns` the mean rewards of
+        their batches (the form of Fig. 1).
 
     Returns
     -------
@@ -29,10 +34,12 @@ def draw(returns: Mapping[str, Sequence[Floats]]) -> Figure:
     style.apply()
     figure = Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
+    averages = []
+    window = WINDOW if batch is None else BATCH_WINDOW
     for index, (label, runs) in enumerate(returns.items()):
         episodes = min(run.size for run in runs)
-        numbers = np.arange(1, episodes + 1)
-        curves = np.array([running_average(run[:episodes], WINDOW) for run in runs])
+        numbers = np.arange(1, episodes + 1) * (batch or 1)
+        curves = np.array([running_average(run[:episodes], window) for run in runs])
         colour = style.COLOURS[index % len(style.COLOURS)]
         mean, spread = curves.mean(axis=0), curves.std(axis=0)
         if len(runs) == 1:
@@ -42,13 +49,20 @@ def draw(returns: Mapping[str, Sequence[Floats]]) -> Figure:
             axes.fill_between(numbers, mean - spread, mean + spread, alpha=0.2, color=colour, lw=0)
             text = f"{label}, mean ± std of {len(runs)} runs"
         axes.plot(numbers, mean, color=colour, lw=1.5, label=text)
-    axes.set_xlabel("episode")
-    axes.set_ylabel(f"return, average of the last {WINDOW} episodes")
+        averages.append(mean)
+    if batch is not None:  # the first errors of a regression are a hundred times the last ones
+        later = np.concatenate([each[int(SHOWN_FROM * each.size) :] for each in averages])
+        room = 0.05 * np.ptp(later) or 0.05  # of a constant there is no span
+        axes.set_ylim(later.min() - room, later.max() + room)
+    unit, value = ("episode", "return") if batch is None else ("samples", "reward")
+    axes.set_xlabel(unit)
+    many = "episodes" if batch is None else "batches"
+    axes.set_ylabel(f"{value}, average of the last {window} {many}")
     axes.margins(x=0)
     axes.legend(loc="best")
     return figure
 
 
-def save(returns: Mapping[str, Sequence[Floats]], path: Path) -> None:
+def save(returns: Mapping[str, Sequence[Floats]], batch: int | None, path: Path) -> None:
     """Draw into a .png, .pdf or .svg file."""
-    style.save_figure(draw(returns), path)
+    style.save_figure(draw(returns, batch), path)

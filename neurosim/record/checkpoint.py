@@ -109,7 +109,10 @@ def load(path: Path) -> tuple[dict[str, Array], dict[str, int | float | str]]:
 
 
 def kept(folder: Path) -> dict[int, Path]:
-    """Return the checkpoints in a run folder by the number of episodes that were done, in order."""
+    """Return the checkpoints in a run folder by the number of episodes, or batches, that were done.
+
+    They are in order.
+    """
     files = sorted((folder / FOLDER).glob("episode-*.h5"))
     named = {file.stem.removeprefix("episode-"): file for file in files}
     return {int(number): file for number, file in named.items() if number.isdigit()}
@@ -121,7 +124,7 @@ def keep(
     arrays: Mapping[str, Array],
     attrs: Mapping[str, int | float | str],
 ) -> None:
-    """Write the checkpoint of a run after an episode; of too many the least missed one goes.
+    """Write the checkpoint of a run after an episode or batch; of too many the least missed goes.
 
     Raises
     ------

@@ -1,12 +1,12 @@
 """What a run writes down: its steps, its episodes, its weights and the windows asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from neurosim.learners import MapProp
+from neurosim.learners import MapProp, MonteCarlo
 from neurosim.memory import Floats, Team
 from neurosim.record import schema
 from neurosim.spec import TEAMS, Record, Storage
@@ -22,8 +22,77 @@ class Writer(Protocol):
         """Take a whole array."""
 
 
-class RunLog:
-    """Turns what happens in a run into rows of its tables.
+class Log:
+    """What a run writes down, be it of episodes or of batches.
+
+    Parameters
+    ----------
+    writer : where it goes.
+    weights : views of each team's weights, by name.
+    """
+
+    def __init__(self, writer: Writer, weights: Mapping[str, Mapping[str, Floats]]) -> None:
+        self._writer = writer
+        self._weights = weights
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows so far of the tables whose rows refer to one another."""
+        return {}
+
+    def begin(self) -> None:
+        """Write the weights as they are before anything is learned."""
+        self._put_weights("initial")
+
+    def flush(self) -> None:
+        """Hand all finished rows to the writer."""
+        raise NotImplementedError
+
+    def put_totals(self) -> None:
+        """Write what was counted over the whole run, if anything was."""
+
+    def abandon(self) -> None:
+        """The run has diverged: end what is open, if anything is."""
+
+    def end(self) -> None:
+        """Write the weights as they are when all is learned."""
+        self._put_weights("final")
+
+    def _put_weights(self, which: str) -> None:
+        for team, arrays in self._weights.items():
+            for key, array in arrays.items():
+                self._writer.put(f"{schema.weights(team, which)}/{key}", array)
+
+
+class BatchLog(Log):
+    """A row for each batch of Algorithm 1.
+
+    Parameters
+    ----------
+    writer : where the rows go.
+    learner : the team that learns.
+    """
+
+    def __init__(self, writer: Writer, learner: MonteCarlo) -> None:
+        super().__init__(writer, {"actor": learner.weights()})
+        self._learner = learner
+        self._rewards: list[float] = []
+        self._samples: list[int] = []
+
+    def batch(self, reward: float) -> None:
+        """A batch has been learned from, whose mean reward was this."""
+        self._rewards.append(reward)
+        self._samples.append(self._learner.samples)
+
+    def flush(self) -> None:
+        """Hand all finished batches to the writer."""
+        self._writer.append(f"{schema.BATCHES}/reward", np.array(self._rewards))
+        self._writer.append(f"{schema.BATCHES}/samples", np.array(self._samples, np.int64))
+        self._rewards, self._samples = [], []
+
+
+class RunLog(Log):
+    """Turns what happens in a run of episodes into rows of its tables.
 
     Parameters
     ----------
@@ -46,7 +115,7 @@ class RunLog:
     ) -> None:
         self._rows = dict.fromkeys((schema.STEPS, schema.WINDOW_STEPS, schema.EVENTS), 0)
         self._rows |= counts or {}
-        self._writer = writer
+        super().__init__(writer, {name: agent.weights(name) for name in TEAMS})
         self._agent = agent
         self._records = records
         self._event_types = _event_types(agent, storage)
@@ -120,8 +189,8 @@ class RunLog:
         if self._open:
             self._close_window()
 
-    def abandon_window(self) -> None:
-        """End the window that is open, if one is, without the state after it."""
+    def abandon(self) -> None:
+        """The run has diverged: end the window that is open, if one is, with no state after it."""
         if self._open:
             self._close_window(complete=False)
 
@@ -131,8 +200,9 @@ class RunLog:
             self._writer.append(f"{schema.STEPS}/{name}", column[: self._filled])
         self._filled = 0
 
-    def put_units(self) -> None:
-        """Describe the units of both teams."""
+    def begin(self) -> None:
+        """Describe the units of both teams, and write their weights before the first step."""
+        super().begin()
         for name, team in self._teams():
             hidden = slice(int(team.size[0]), None)
             layers = np.repeat(np.arange(team.size.size), team.size)[hidden]
@@ -141,12 +211,6 @@ class RunLog:
             self._writer.put(f"{group}/layer", layers.astype(np.int16))
             self._writer.put(f"{group}/index", index.astype(np.int32))
             self._writer.put(f"{group}/var", team.var[hidden])
-
-    def put_weights(self, which: str) -> None:
-        """Write the weights of both teams as `which`: initial or final."""
-        for name in TEAMS:
-            for key, array in self._agent.weights(name).items():
-                self._writer.put(f"{schema.weights(name, which)}/{key}", array)
 
     def put_totals(self) -> None:
         """Write what all steps of the run counted together."""

@@ -16,6 +16,7 @@ from neurosim.record.contents import Column, Contents, Group
 from neurosim.record.files import Array, Source
 from neurosim.record.sealing import fingerprint
 from neurosim.record.stores import closed_segments, numbered_segments
+from neurosim.spec import MonteCarloSpec, Spec, parse
 
 if TYPE_CHECKING:
     import pandas
@@ -314,6 +315,9 @@ class Run:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "incomplete"
+        if batches := len(self.batches):
+            samples = self.batches["samples"][batches - 1]
+            return f"<Run {self.path}: {state}, {batches} batches, {samples} samples>"
         counts = f"{len(self.episodes)} episodes, {len(self.steps)} steps"
         return f"<Run {self.path}: {state}, {counts}, {len(self.windows)} windows>"
 
@@ -328,6 +332,23 @@ class Run:
     def model(self) -> str:
         """The resolved model file, TOML text."""
         return str(self.attribute("model"))
+
+    @property
+    def spec(self) -> Spec:
+        """The settings of a run of episodes.
+
+        Raises
+        ------
+        InputError
+            It is a run of batches (Algorithm 1).
+        """
+        spec = parse(self.model, str(self.path)).spec
+        if isinstance(spec, MonteCarloSpec):
+            raise InputError(
+                f"{self.path} is a run of batches, and this is for runs of episodes; "
+                "`neurosim plot learning-curve` draws it."
+            )
+        return spec
 
     @property
     def seed(self) -> int:
@@ -348,6 +369,11 @@ class Run:
     def steps(self) -> Table:
         """One row per step of the environment."""
         return self.table(schema.STEPS)
+
+    @property
+    def batches(self) -> Table:
+        """One row per batch of a run of Algorithm 1; row k is batch k + 1."""
+        return self.table(schema.BATCHES)
 
     @property
     def windows(self) -> Windows:

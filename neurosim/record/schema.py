@@ -1,7 +1,8 @@
 """The file schema of a run, version 2: the only place that names groups, columns and dimensions.
 
-A run file holds, beside its root attributes, the tables ``/episodes`` and ``/steps``, what belongs
-to a team under ``/teams/<team>``, and all that was recorded in full detail under ``/windows``.
+A run file holds, beside its root attributes, the tables ``/episodes`` and ``/steps``, by
+Algorithm 1 ``/batches`` alone; what belongs to a team under ``/teams/<team>``; and under
+``/windows`` all that was recorded in full detail.
 """
 
 import re
@@ -19,6 +20,7 @@ FORMAT_VERSION = 2
 
 EPISODES = "episodes"
 STEPS = "steps"
+BATCHES = "batches"  # of a run of Algorithm 1, in place of episodes and steps
 TEAMS = "teams"
 WINDOWS = "windows"
 WINDOW_STEPS = "windows/steps"
@@ -34,7 +36,7 @@ ROOT_ATTRIBUTES = {
     "model": "the resolved model file, TOML text",
     "model_name": "name of the model",
     "seed": "seed of the run",
-    "mode": "'synchronous' or 'asynchronous'",
+    "mode": "'synchronous', 'asynchronous' or 'monte_carlo'",
     "created": "when the run began, ISO 8601",
     "complete": "whether the run reached its end",
     "versions": "versions of neurosim and of the packages it ran with",
@@ -56,6 +58,7 @@ class Field(NamedTuple):
 ROWS = {
     EPISODES: "episode",
     STEPS: "step",
+    BATCHES: "batch",
     WINDOWS: "window",
     WINDOW_STEPS: "recorded_step",
     EVENTS: "event",
@@ -79,6 +82,8 @@ COLUMNS = {
     "steps/reward": Field("f8", "reward of this row's transition"),
     "steps/td_error": Field("f8", "temporal difference error of this row's transition"),
     "steps/value": Field("f8", "mean of the critic's output, feed-forward, at this observation"),
+    "batches/reward": Field("f8", "mean reward of the samples of the batch; row k is batch k + 1"),
+    "batches/samples": Field("i8", "samples drawn up to the end of the batch", "samples"),
     "windows/first_step": Field("i8", "row of /steps at which the window begins", "rows"),
     "windows/n_steps": Field("i4", "number of steps of the window", "steps"),
     "windows/episode": Field("i4", "episode of the window, from 1"),

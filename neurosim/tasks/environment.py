@@ -10,7 +10,8 @@ from gymnasium.spaces import Box, Discrete
 from neurosim.errors import InputError
 from neurosim.kernels import rng
 from neurosim.memory import Floats
-from neurosim.spec import Task
+from neurosim.spec import MonteCarloTask, Task
+from neurosim.tasks.one_step import OneStep
 
 
 def environment_seed(seed: int, episode: int) -> int:
@@ -26,7 +27,7 @@ class Environment:
 
     Parameters
     ----------
-    task : the [task] section of a model.
+    task : the [task] section of a model; that of Algorithm 1 needs an environment of one step.
     output : "softmax" or "gaussian", the actor's kind of output.
 
     Attributes
@@ -40,9 +41,11 @@ class Environment:
     InputError : no such environment, spaces that are not supported, or that do not fit the actor.
     """
 
-    def __init__(self, task: Task, output: str) -> None:
+    def __init__(self, task: Task | MonteCarloTask, output: str) -> None:
         self._env = _make(task)
         self._one_hot = task.one_hot
+        if isinstance(task, MonteCarloTask):
+            _check_one_step(self._env, task)
         self.n_observations = _count_observations(self._env.observation_space, task)
         space = self._env.action_space
         self.discrete = isinstance(space, Discrete)
@@ -95,6 +98,13 @@ class Environment:
         observation, reward, terminated, truncated, _ = self._env.step(action)
         return self._vector(observation), float(reward), bool(terminated), bool(truncated)
 
+    @property
+    def samples(self) -> OneStep:
+        """The environment itself where its samples can be drawn in batches."""
+        env = self._env.unwrapped
+        assert isinstance(env, OneStep)
+        return env
+
     def close(self) -> None:
         """Close the environment."""
         self._env.close()
@@ -111,7 +121,7 @@ class Environment:
         return int(self._env.observation_space.start)  # type: ignore[attr-defined]
 
 
-def _make(task: Task) -> gymnasium.Env[Any, Any]:
+def _make(task: Task | MonteCarloTask) -> gymnasium.Env[Any, Any]:
     try:
         return gymnasium.make(task.id, disable_env_checker=True, **task.options)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -130,7 +140,21 @@ def _make(task: Task) -> gymnasium.Env[Any, Any]:
         raise InputError(f"task.id = {task.id!r}: Gymnasium cannot make it: {error}") from None
 
 
-def _count_observations(space: Any, task: Task) -> int:
+def _check_one_step(env: gymnasium.Env[Any, Any], task: MonteCarloTask) -> None:
+    if not isinstance(env.unwrapped, OneStep):
+        raise InputError(
+            f"task.id = {task.id!r}: a model with [batch] needs an environment that draws "
+            "batches, such as neurosim/Multiplexer-v0 or your own neurosim.tasks.OneStep; "
+            "choose one, or remove [batch]."
+        )
+    if isinstance(env.action_space, Box) and env.action_space.shape != (1,):
+        raise InputError(
+            f"task.id = {task.id!r}: its action space is {env.action_space}; in a model with "
+            "[batch] an action is one number."
+        )
+
+
+def _count_observations(space: Any, task: Task | MonteCarloTask) -> int:
     if task.one_hot:
         if not isinstance(space, Discrete):
             raise InputError(

@@ -29,9 +29,9 @@ class SynchronousTeam:
         kernels.learn(self.memory, td_error, self.shared.steps[0], self.shared.anneal_steps)
 
     def relax(self) -> None:
-        """3. Minimise the energy: N steps of all hidden layers at once (lines 16-18)."""
+        """3. Minimise the energy: N steps of all hidden layers at once (lines 16-18), or none."""
         kernels.relax(self.memory)
 
     def accumulate(self) -> None:
-        """4. Accumulate the trace: z = gamma lambda z + grad log pi (line 19)."""
+        """4. Accumulate the trace: z = gamma lambda z + the rule's gradient (line 19)."""
         kernels.accumulate(self.memory)

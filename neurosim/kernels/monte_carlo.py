@@ -1,0 +1,77 @@
+"""Algorithm 1 for a batch of one-step episodes: one team, sample after sample.
+
+The traces, whose decay is 1, add up the batch; then comes one Adam step on z / batch size.
+"""
+
+import numpy as np
+
+from neurosim.jit import kernel
+from neurosim.kernels.density import gate
+from neurosim.kernels.reading import read_team
+from neurosim.kernels.team import (
+    backpropagate,
+    clear_traces,
+    feed_forward,
+    first_diverged,
+    learn,
+    local_packets,
+    relax,
+    scale_packets,
+    trace,
+)
+
+
+@kernel
+def act_batch(integers, floats, key, values):
+    """Line 6 for each sample: H[0] = S, then sample H[1], ..., H[L] = A with the current weights.
+
+    values (n * U,) : the values of all units, sample after sample; the states are in it
+    """
+    team = read_team(integers, floats)
+    units = team.h.size
+    for s in range(values.size // units):
+        row = values[s * units : (s + 1) * units]
+        feed_forward(team, row[: team.size[0]], key)
+        for i in range(units):
+            row[i] = team.h[i]
+
+
+@kernel
+def learn_batch(integers, floats, values, signal, answers):
+    """Lines 9-12 for each sample, then W[l] += alpha[l] * mean of the gradients, through Adam.
+
+    values (n * U,) : from `act_batch`
+    signal (n,) : rewards G, or the answers A*
+    answers : whether they are answers
+    Returns the first sample and unit that diverged, (-1, -1) if none did.
+    """
+    team = read_team(integers, floats)
+    units = team.h.size
+    clear_traces(team)
+    for s in range(signal.size):
+        for i in range(units):
+            team.h[i] = values[s * units + i]
+        if team.backprop:
+            backpropagate(team)
+        else:
+            relax(team)
+            local_packets(team)  # of a unit that did not explore g = 0, as h is mu exactly
+        scale_packets(team, worth(team, signal[s]) if answers else signal[s])
+        bad = first_diverged(team)
+        if bad >= 0:
+            return s, bad
+        trace(team)
+    learn(team, 1.0 / signal.size, 0, np.inf)
+    return -1, -1
+
+
+@kernel
+def worth(team, answer):
+    """What the gradient of a Gaussian output is times, where the answer A* is known.
+
+    (A* - mu[L]) / (A - mu[L]) from the values after relaxation (eq. 66); by backprop, where that of
+    mu[L] is taken, 2 (A* - mu[L]), as for -(A* - mu[L])**2.
+    """
+    if team.backprop:
+        return 2.0 * (answer - team.mu[-1])
+    return (answer - team.mu[-1]) * gate(team.h[-1], team.mu[-1], team.gate_floor)
