@@ -187,10 +187,10 @@ def test_totals_are_the_sums_over_all_steps(recorded: Path) -> None:
 
 def test_the_file_explains_times_and_kinds_by_itself(recorded: Path) -> None:
     with h5py.File(recorded / "run.h5") as file:
-        assert file.attrs["mode"] == "asynchronous"
+        assert file.attrs["mode"].decode() == "asynchronous"
         events = file["windows/events"]
         assert events["time"].attrs["ticks_per_period"] == TICKS
-        meanings = events["kind"].attrs["flag_meanings"].split()
+        meanings = events["kind"].attrs["flag_meanings"].decode().split()
         codes = events["kind"].attrs["flag_values"]
         assert h5py.check_enum_dtype(events["kind"].dtype) == dict(
             zip(meanings, codes, strict=True)
