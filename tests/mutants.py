@@ -576,8 +576,9 @@ DEFECTS = (
     Defect(
         "a segment says that it begins a chunk earlier",
         "record/recorder.py",
-        "dataset.attrs[FIRST_ROW] = first",
-        "dataset.attrs[FIRST_ROW] = max(0, first - chunks[0])",
+        "dataset.attrs[FIRST_ROW] = self._first[path] = first",
+        "self._first[path] = first\n"
+        "            dataset.attrs[FIRST_ROW] = max(0, first - chunks[0])",
         WHOLE_CHUNKS,
     ),
     Defect(
@@ -618,8 +619,8 @@ DEFECTS = (
     Defect(
         "of many checkpoints the oldest goes",
         "record/checkpoint.py",
-        "files[min(gaps, key=gaps.__getitem__)].unlink()",
-        "files[min(gaps)].unlink()",
+        "files.pop(min(gaps, key=gaps.__getitem__)).unlink()",
+        "files.pop(min(gaps)).unlink()",
         "test_checkpoint.py::"
         "test_at_most_eight_checkpoints_are_kept_and_they_are_spread_over_the_run[1]",
     ),
