@@ -36,7 +36,7 @@ import neurosim
 from neurosim import cli, experiment, record
 from neurosim.record import schema
 
-experiment.CHECKPOINT_SECONDS = 0.05
+experiment.CHECKPOINT_SECONDS = 0.0
 schema.CHUNK_BYTES, schema.EVENT_CHUNK_ROWS = 2048, 512
 record.Recorder = partial(record.Recorder, segment_bytes=10_000)
 settings = [f"{key}={value}" for key, value in json.loads(sys.argv[2]).items()]
@@ -98,7 +98,7 @@ def test_a_reader_of_a_running_run_sees_it_grow_and_no_error(
         rewards = found
         if over:
             break
-        time.sleep(0.02)
+        time.sleep(0.005)
     end(process)
     growth = np.diff(seen, axis=0)
     assert (growth >= 0).all()

@@ -53,6 +53,9 @@ class FakeRun:
     windows: list[FakeWindow]
     attrs: dict[str, Any]
 
+    def attribute(self, name: str) -> Any:
+        return self.attrs[name]
+
     def copy(self) -> FakeRun:
         return copy.deepcopy(self)
 
