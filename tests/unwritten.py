@@ -11,7 +11,7 @@ from bridge import TEAMS
 from oracle import Array
 
 from neurosim.learners import AsynchronousMapProp
-from neurosim.spec import Model
+from neurosim.spec import Model, parse
 
 Columns = dict[str, Array]
 
@@ -52,6 +52,10 @@ class FakeRun:
     steps: Columns
     windows: list[FakeWindow]
     attrs: dict[str, Any]
+
+    @property
+    def spec(self) -> Any:
+        return parse(self.model, "small").spec
 
     def attribute(self, name: str) -> Any:
         return self.attrs[name]
