@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +79,34 @@ def test_whatever_byte_is_damaged_no_other_value_is_read(damage: Damage) -> None
 
 def test_whatever_byte_is_damaged_no_other_attribute_is_read(damage: Damage) -> None:
     assert [(position, name) for position, name in damage.others if name[-1] == "@"] == []
+
+
+def test_damage_that_the_checksum_of_gzip_misses_is_noticed(tmp_path: Path) -> None:
+    """Adler-32 is weak where few values repeat, as units and kinds of events do."""
+    units = np.random.default_rng(0).integers(12, size=30_000).astype("i2")
+    with small_chunks(event_rows=1500), Recorder(FolderStore(tmp_path)) as recorder:
+        recorder.append("windows/events/unit", units)
+        recorder.commit()
+        path = seal(tmp_path, {})
+    with h5py.File(path) as file:
+        column = file["windows/events/unit"].id
+        chunks = [column.get_chunk_info(k) for k in range(column.get_num_chunks())]
+    whole, missed = path.read_bytes(), []
+    for chunk in chunks:
+        stored = whole[chunk.byte_offset : chunk.byte_offset + chunk.size]
+        original = zlib.decompressobj().decompress(stored)
+        for bit in range(8 * len(stored)):
+            damaged = bytearray(stored)
+            damaged[bit // 8] ^= 1 << bit % 8
+            inflater = zlib.decompressobj()
+            with contextlib.suppress(zlib.error):
+                if inflater.decompress(damaged) != original and inflater.eof:
+                    missed.append((chunk.byte_offset, bytes(damaged)))
+    assert missed
+    for start, damaged in missed:
+        path.write_bytes(whole[:start] + damaged + whole[start + len(damaged) :])
+        with open_run(path) as run, pytest.raises(InputError, match="damaged"):
+            run["windows/events/unit"][...]
 
 
 def test_a_truncated_file_is_an_input_error_wherever_it_ends(tmp_path: Path) -> None:
