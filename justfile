@@ -13,7 +13,7 @@ ci:
 
 # The test suite.
 test *arguments:
-    {{python}} -m pytest {{arguments}}
+    {{python}} -m pytest -n auto {{arguments}}
 
 # Studies that take minutes, and the planted defects.
 slow:
