@@ -91,7 +91,9 @@ def written(it: spec.Spec) -> spec.Model:
             return {key: stated(each) for key, each in node.items() if each is not None}
         return [stated(each) for each in node] if isinstance(node, list | tuple) else node
 
-    return spec.parse(tomlkit.dumps(stated(msgspec.to_builtins(it))), "any")
+    content = stated(msgspec.to_builtins(it))
+    del content["actor"]["explore"]  # a key of another rule
+    return spec.parse(tomlkit.dumps(content), "any")
 
 
 # --- runs as users make them ---------------------------------------------------------------------
