@@ -525,8 +525,8 @@ DEFECTS = (
     Defect(
         "an audit ignores packets that never arrive",
         "audit/between.py",
-        "np.flatnonzero(traffic.lacking)",
-        "np.flatnonzero(traffic.lacking < 0)",
+        "np.flatnonzero(wires.lacking)",
+        "np.flatnonzero(wires.lacking < 0)",
         f"{DETECTED}[a_delivery_that_is_gone]",
     ),
     Defect(
