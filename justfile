@@ -33,3 +33,4 @@ mutants:
 # Speed, as ratios to named references.
 bench:
     {{python}} tests/benchmarks/agent_step.py
+    {{python}} tests/benchmarks/recorder.py
