@@ -365,7 +365,7 @@ def test_the_contents_do_not_depend_on_the_compression(
 @pytest.mark.parametrize(
     ("compression", "filters"),
     [
-        ("gzip", {"shuffle", "1"}),
+        ("gzip", {"shuffle", "1", "fletcher32"}),
         ("none", {"fletcher32"}),
         ("lz4", {"shuffle", "fletcher32", "32004"}),
     ],
@@ -378,7 +378,7 @@ def test_chunks_are_compressed_as_asked_for(
     with Recorder(place.store(), compression) as recorder:
         record_windows(recorder)
         recorder.commit()
-    names = {"gzip": "1", "shuffle": "shuffle", "fletcher32": "fletcher32", "32004": "32004"}
+    names = {"gzip": "1"}
     with h5py.File(place.merged(compression)) as file:
         for path in ("steps/reward", "windows/events/kind", "teams/actor/weights/initial/W1"):
             assert {names.get(each, each) for each in file[path]._filters} == filters, path
