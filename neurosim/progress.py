@@ -44,3 +44,22 @@ def display(
             progress.update(bars[index], completed=episode.number, running=text)
 
         yield on_episode
+
+
+@contextmanager
+def trials(label: str, total: int, quiet: bool) -> Iterator[Callable[[int, float], None]]:
+    """Show a bar for a search; gives the callback that moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("best {task.fields[best]:.4g}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        bar = progress.add_task(label, total=total, best=float("nan"))
+
+        def on_trial(ended: int, best: float) -> None:
+            progress.update(bar, completed=ended, best=best)
+
+        yield on_trial

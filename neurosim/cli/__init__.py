@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
-from neurosim.cli import plots, records, runs
+from neurosim.cli import plots, records, runs, studies
 from neurosim.errors import NeurosimError
 
 app = SubcommandApp()
@@ -16,6 +16,7 @@ app.command(name="list")(runs.list_models)
 app.command(runs.show)
 app.command(records.rerecord)
 app.command(records.audit)
+app.command(studies.tune)
 app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 

@@ -1,8 +1,9 @@
 """Arguments that several commands take, and the runs that they name."""
 
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -31,3 +32,28 @@ def all_run_folders(paths: Sequence[Path]) -> list[Path]:
     if not paths:
         raise InputError("Name at least one run, such as runs/cartpole/seed-0000.")
     return [folder for path in paths for folder in run_folders(path)]
+
+
+def settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Values by key from texts such as "actor.N=40"."""
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InputError(f"--set {text}: write KEY=VALUE, such as actor.N=40.")
+        try:
+            values[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key] = value  # a bare word is a string
+    return values
+
+
+def seed_range(text: str) -> list[int]:
+    """The seeds that a text such as "0:10" means."""
+    try:
+        first, last = (int(part) for part in text.split(":"))
+        if 0 <= first < last:
+            return list(range(first, last))
+    except ValueError:
+        pass
+    raise InputError(f"--seeds {text}: write FIRST:LAST+1, such as 0:10 for the seeds 0 to 9.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from neurosim.cli.arguments import Folder, ModelName, run_folders
+from neurosim.cli.arguments import Folder, ModelName, run_folders, seed_range, settings
 from neurosim.cli.plots import curves_of
 from neurosim.errors import InputError
 
@@ -44,13 +44,13 @@ def run(
     """
     from neurosim import experiment, spec
 
-    overrides = _overrides(set)
+    overrides = settings(set)
     if episodes is not None:
         overrides["task.episodes"] = episodes
     if record:
         overrides["record"] = [_window(text) for text in record]
     loaded = spec.load(model, overrides, mode)
-    chosen = _seeds(seed, seeds)
+    chosen = [seed] if seeds is None else seed_range(seeds)
     for each in chosen:
         experiment.check_before_run(loaded, each, out, force=force).close()
     jobs = [
@@ -124,19 +124,6 @@ def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
         print(spec.load(what).text, end="")
 
 
-def _overrides(settings: Sequence[str]) -> dict[str, Any]:
-    overrides = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not key or not equals:
-            raise InputError(f"--set {setting}: write KEY=VALUE, such as actor.N=40.")
-        try:
-            overrides[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            overrides[key] = text  # a bare word is a string
-    return overrides
-
-
 def _window(text: str) -> dict[str, Any]:
     """The [[record]] table for "episodes=1,50,100 steps=0:5"; either may be left out for all."""
     window: dict[str, Any] = {"episodes": "all", "steps": "all"}
@@ -157,18 +144,6 @@ def _window(text: str) -> dict[str, Any]:
             '"episodes=all steps=0:5"; episodes are counted from 1, steps from 0.'
         ) from None
     return window
-
-
-def _seeds(seed: int, seeds: str | None) -> list[int]:
-    if seeds is None:
-        return [seed]
-    try:
-        first, last = (int(part) for part in seeds.split(":"))
-        if 0 <= first < last:
-            return list(range(first, last))
-    except ValueError:
-        pass
-    raise InputError(f"--seeds {seeds}: write FIRST:LAST+1, such as 0:10 for the seeds 0 to 9.")
 
 
 def _carry_out(
