@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
@@ -140,6 +141,49 @@ def resume(folder: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
         with closing(check_model(model, seed)) as environment:
             _train(folder, model, seed, environment, on_episode)
     return folder
+
+
+def make(model: Model, seed: int, out: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
+    """Make sure that a run is there and complete: begin it, or go on with it.
+
+    Parameters
+    ----------
+    model, seed, out, on_episode : as `run`.
+
+    Raises
+    ------
+    InputError : the run that is there is of another model, or as `resume`.
+    RunError : as `run`.
+    """
+    folder = run_folder(model, seed, out)
+    if (folder / PROVENANCE).exists():
+        _check_same_model(folder, model)
+        return resume(folder, on_episode=on_episode)
+    return run(model, seed, out, force=True, on_episode=on_episode)
+
+
+def is_made(model: Model, seed: int, out: str | Path) -> bool:
+    """Whether `make` has nothing left to do.
+
+    Raises
+    ------
+    InputError : the run that is there is of another model, or damaged.
+    """
+    folder = run_folder(model, seed, out)
+    if not (folder / PROVENANCE).exists():
+        return False
+    _check_same_model(folder, model)
+    return is_complete(folder)
+
+
+def _check_same_model(folder: Path, model: Model) -> None:
+    """Raise InputError where the run in a folder is of a model that differs in a value."""
+    there, _ = read_run_model(folder)
+    if replace(there.spec, description="") != replace(model.spec, description=""):
+        raise InputError(
+            f"{folder} holds a run of {model.name} with other values, see its {MODEL}. Move it "
+            "away, or choose another folder of runs."
+        )
 
 
 def run_folder(model: Model, seed: int, out: str | Path) -> Path:

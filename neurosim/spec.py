@@ -314,6 +314,31 @@ def parse(
     return Model(name, text, spec)
 
 
+def variant(model: Model, overrides: Mapping[str, Any]) -> Model:
+    """A model with other values, which its name tells: "cartpole+actor.N=40".  Raises InputError.
+
+    Parameters
+    ----------
+    model : what `load` returned.
+    overrides : as of `load`; none gives the model as it is.
+    """
+    if not overrides:
+        return model
+    name = "+".join([model.name, *as_settings(overrides)])
+    return parse(model.text, model.name, overrides)._replace(name=name)
+
+
+def as_settings(overrides: Mapping[str, Any]) -> list[str]:
+    """Overrides as the texts that `--set` reads, without spaces: "actor.var=[0.3,1.0]"."""
+    return [f"{key}={_as_toml(value)}" for key, value in overrides.items()]
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_as_toml, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def timing_of(spec: Spec | MonteCarloSpec, team: str) -> Timing:
     """The timing of one team, "actor" or "critic"; the lock-step limit if the model has none."""
     return msgspec.convert(_merged(spec.timing or Timing(), team), Timing)

@@ -3,7 +3,7 @@
 import multiprocessing
 import queue
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -46,7 +46,7 @@ def run_all(
     jobs: Sequence[Job],
     workers: int,
     on_episode: Callable[[int, Episode], None],
-    mode: RunMode = "synchronous",
+    modes: Collection[RunMode],
 ) -> Outcome:
     """Carry out jobs; one that fails does not stop the others, Ctrl-C stops all.
 
@@ -55,7 +55,7 @@ def run_all(
     jobs : the runs; they must be picklable where workers > 1.
     workers : processes.  The bits of a run do not depend on them.
     on_episode : called in this process after each episode, with the index of its job.
-    mode : mode of the runs, whose kernels are compiled before there are several processes.
+    modes : of the runs; their kernels are compiled before there are several processes.
     """
     if workers == 1 or len(jobs) == 1:
         outcome = Outcome()
@@ -64,7 +64,8 @@ def run_all(
             if isinstance(outcome[-1], Interrupted):
                 break
         return outcome
-    compile_kernels(mode)  # once, before every worker does
+    for mode in modes:
+        compile_kernels(mode)  # once, before every worker does
     context = multiprocessing.get_context("spawn")
     with stop_on_interrupt() as stopped:
         resource_tracker.ensure_running()  # or it would unblock them when it is first needed

@@ -186,13 +186,10 @@ def _search(
                     submit(trial, variant, scores)
                     continue
             if on_trial:
-                best = max((each.value for each in _whole(study)), default=float("nan"))
-                on_trial(len(_ended(study)), best)
+                on_trial(len(_ended(study)), study.best_value if _whole(study) else float("nan"))
 
 
-def overrides(
-    model: Model, space: Sequence[Range], values: Mapping[str, float]
-) -> dict[str, Any]:
+def overrides(model: Model, space: Sequence[Range], values: Mapping[str, float]) -> dict[str, Any]:
     """Values by the names of ranges as values by key of a model, whole lists for lists."""
     content = tomllib.loads(model.text)
     result: dict[str, Any] = {}
@@ -249,9 +246,7 @@ def _open_study(
         import optuna
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
-        raise InputError(
-            "Tuning needs Optuna: install neurosim with its extra [tune]."
-        ) from None
+        raise InputError("Tuning needs Optuna: install neurosim with its extra [tune].") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -295,14 +290,14 @@ def _tuned(study: "Study", model: Model, space: Sequence[Range]) -> Tuned:
     ended, whole = _ended(study), _whole(study)
     if not whole:
         raise RunError(f"Every trial of {model.name} diverged; search smaller step sizes.")
-    best = max(whole, key=lambda trial: trial.value)
+    best = study.best_trial
     return Tuned(
         trials=len(ended),
         dropped=len(ended) - len(whole),
-        score=best.value,
+        score=study.best_value,
         values=dict(best.params),
         overrides=overrides(model, space, best.params),
-        initial=whole[0].value if whole[0].number == 0 else float("nan"),
+        initial=whole[0].values[0] if whole[0].number == 0 else float("nan"),
     )
 
 

@@ -31,12 +31,13 @@ from gymnasium.spaces import Box, Discrete
 from numpy.testing import assert_allclose, assert_array_equal
 
 import neurosim
-from neurosim import experiment, sweep
+from neurosim import experiment, spec, sweep
 from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.spec import Model
 
 Contents = Callable[[Path], dict[str, Any]]
 
+SYNCHRONOUS: list[spec.RunMode] = ["synchronous"]
 SMALL = {"actor.units": [8, 4], "critic.units": [8, 4]}
 
 # By name: model file and what is set in it.  Windows of all kinds; annealing within the run.
@@ -416,7 +417,7 @@ def test_the_bits_of_a_run_do_not_depend_on_the_workers(
         for case, seed in (("softmax", SEED), ("softmax", 3), ("gaussian", SEED))
     ]
     heard: list[tuple[int, int]] = []
-    outcome = sweep.run_all(jobs, workers, lambda i, episode: heard.append((i, episode.number)))
+    outcome = sweep.run_all(jobs, workers, lambda i, episode: heard.append((i, episode.number)), SYNCHRONOUS)
     assert outcome.errors == []
     assert contents(outcome.folders[0]) == contents(undisturbed("softmax"))
     assert contents(outcome.folders[2]) == contents(undisturbed("gaussian"))
@@ -432,7 +433,7 @@ def test_a_run_that_fails_does_not_stop_the_others(workers: int, tmp_path: Path)
         for more in ({"actor.step_size": 3.0}, {}, {"task.id": "Nowhere-v0"})
     ]
     jobs = [partial(experiment.run, model, i, tmp_path) for i, model in enumerate(models)]
-    diverged, good, missing = sweep.run_all(jobs, workers, lambda *_: None)
+    diverged, good, missing = sweep.run_all(jobs, workers, lambda *_: None, SYNCHRONOUS)
     assert isinstance(diverged, RunError)
     assert good == experiment.run_folder(models[1], 1, tmp_path)
     assert isinstance(missing, InputError)
@@ -445,7 +446,7 @@ def die(*, on_episode: Any = None) -> Path:
 
 def test_a_worker_that_is_killed_is_an_error_of_its_run(tmp_path: Path) -> None:
     job = partial(experiment.run, neurosim.load("cartpole", {"task.episodes": 1}), 0, tmp_path)
-    outcome = sweep.run_all([die, job], 2, lambda *_: None)
+    outcome = sweep.run_all([die, job], 2, lambda *_: None, SYNCHRONOUS)
     assert outcome.errors
 
 
@@ -466,7 +467,7 @@ def test_an_interrupt_is_heeded_while_episodes_come_in() -> None:
             interrupted.append(True)
             signal.raise_signal(signal.SIGINT)
 
-    outcome = sweep.run_all([chatter] * 5, 2, on_episode)
+    outcome = sweep.run_all([chatter] * 5, 2, on_episode, SYNCHRONOUS)
     assert [type(each) for each in outcome[2:]] == [Interrupted] * 3
 
 

@@ -17,6 +17,7 @@ app.command(runs.show)
 app.command(records.rerecord)
 app.command(records.audit)
 app.command(studies.tune)
+app.command(studies.reproduce)
 app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 

@@ -1,17 +1,19 @@
 """Commands on models and runs."""
 
-import sys
-import tomllib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.cli.arguments import Folder, ModelName, run_folders, seed_range, settings
 from neurosim.cli.plots import curves_of
+from neurosim.cli.working import carry_out, exit_where_failed
 from neurosim.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosim.spec import RunMode
 
 
 def run(
@@ -153,28 +155,18 @@ def _carry_out(
     workers: int,
     quiet: bool,
     folder: Path,
-    mode: Literal["synchronous", "asynchronous", "monte_carlo"],
+    mode: "RunMode",
 ) -> None:
     """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
-    from neurosim import progress, sweep
-    from neurosim.learners.compiling import is_compiled
     from neurosim.plots import learning_curve
 
-    if workers < 1:
-        raise InputError(f"--workers {workers}: at least one is needed.")
-    if not quiet and not is_compiled(mode):
-        print("Compiling the kernels; this happens once and takes up to half a minute.", flush=True)
-    with progress.display(labels, totals, quiet) as on_episode:
-        outcome = sweep.run_all(jobs, workers, on_episode, mode)
+    outcome = carry_out(jobs, labels, totals, workers, quiet, [mode])
     if outcome.folders:
         figure = folder / "learning-curve.png"
         learning_curve.save(*curves_of(outcome.folders), figure)
         _summarise(outcome.folders)
         print(f"learning curve: {figure}")
-    for message in dict.fromkeys(str(error) for error in outcome.errors):
-        print(f"neurosim: {message}", file=sys.stderr)
-    if outcome.errors:
-        sys.exit(max(error.exit_status for error in outcome.errors))
+    exit_where_failed(outcome)
 
 
 def _summarise(folders: Sequence[Path]) -> None:

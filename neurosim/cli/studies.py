@@ -1,11 +1,15 @@
 """Commands that make many runs to answer one question."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.cli.arguments import Folder, ModelName, seed_range, settings
+from neurosim.cli.working import carry_out, exit_where_failed
+from neurosim.errors import InputError
+
+ItemName = Literal["table1", "fig1", "fig2", "fig4", "fig5", "theory", "all"]
 
 
 def tune(
@@ -47,3 +51,50 @@ def tune(
     for key, value in found.overrides.items():
         text = f"[{', '.join(f'{v:.3g}' for v in value)}]" if isinstance(value, list) else value
         print(f"{key} = {text}")
+
+
+def reproduce(
+    item: Positional[ItemName],
+    runs: Folder = Path("runs"),
+    out: Folder = Path("results"),
+    quick: bool = False,
+    workers: int = 1,
+    quiet: bool = False,
+) -> None:
+    """Make a table or figure of the paper from scratch, beside the published values.
+
+    Runs that are there already are used, those that were stopped go on; so the command may be
+    stopped and given again.
+
+    Args:
+        item: What to make; theory shows Theorems 1 to 3 and the variance reduction of B.6.
+        runs: Folder of all runs, in which `neurosim run` puts them too.
+        out: Folder of the tables (Markdown and CSV) and figures (PNG and PDF).
+        quick: Two seeds and short runs, to see that everything works.
+        workers: Worker processes.  The bits of a run do not depend on them.
+        quiet: Show no progress.
+    """
+    from neurosim import reproduction
+    from neurosim.reproduction.conditions import jobs_of
+
+    chosen = list(reproduction.ITEMS) if item == "all" else [item]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be made: {error.strerror}.") from None
+    conditions = [each for name in chosen for each in reproduction.ITEMS[name].conditions(quick)]
+    jobs = jobs_of(conditions, runs)
+    if jobs:
+        outcome = carry_out(
+            [job for job, _ in jobs.values()],
+            list(jobs),
+            [model.length for _, model in jobs.values()],
+            workers,
+            quiet,
+            {model.mode for _, model in jobs.values()},
+        )
+        exit_where_failed(outcome)
+    for name in chosen:
+        command = f"neurosim reproduce {name}{' --quick' if quick else ''}"
+        for path in reproduction.ITEMS[name].write(runs, out, quick, command):
+            print(path)

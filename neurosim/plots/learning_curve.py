@@ -3,8 +3,10 @@ reward over the samples (Fig. 1)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurosim.analysis.returns import running_average
@@ -16,15 +18,29 @@ BATCH_WINDOW = 10  # as in Fig. 1
 SHOWN_FROM = 0.03  # of a run: the axis of rewards spans the averages from there on
 
 
-def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> Figure:
-    """Draw one line for each label.
+class Panel(NamedTuple):
+    """Curves of one task.
 
-    Parameters
+    Attributes
     ----------
     returns : for each label, the returns (episodes,) of its runs, one array a seed; runs of
         different length are cut to the shortest.
     batch : samples of a batch where the runs are of Algorithm 1, and `returns` the mean rewards of
         their batches (the form of Fig. 1).
+    title : of the panel.
+    """
+
+    returns: Mapping[str, Sequence[Floats]]
+    batch: int | None = None
+    title: str = ""
+
+
+def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> Figure:
+    """Draw one line for each label.
+
+    Parameters
+    ----------
+    returns, batch : as of a `Panel`.
 
     Returns
     -------
@@ -34,9 +50,39 @@ def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> F
     style.apply()
     figure = Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
+    _draw_on(axes, Panel(returns, batch))
+    axes.legend(loc="best")
+    return figure
+
+
+def draw_panels(panels: Sequence[Panel], columns: int, one_legend: bool) -> Figure:
+    """Draw several tasks side by side (the form of Figs. 1 and 2).
+
+    Parameters
+    ----------
+    panels : one for each task.
+    columns : panels in a row.
+    one_legend : the labels of all panels are those of the first one.
+    """
+    style.apply()
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(0.4 + 3.6 * columns, 0.4 + 2.9 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=True):
+        _draw_on(axes, panel)
+        axes.set_title(panel.title, fontsize=9)
+        if not one_legend:
+            axes.legend(loc="best", fontsize=7)
+    if one_legend:
+        style.add_legend(figure, grid.flat[0])
+    return figure
+
+
+def _draw_on(axes: Axes, panel: Panel) -> None:
     averages = []
+    batch = panel.batch
     window = WINDOW if batch is None else BATCH_WINDOW
-    for index, (label, runs) in enumerate(returns.items()):
+    for index, (label, runs) in enumerate(panel.returns.items()):
         episodes = min(run.size for run in runs)
         numbers = np.arange(1, episodes + 1) * (batch or 1)
         curves = np.array([running_average(run[:episodes], window) for run in runs])
@@ -59,8 +105,6 @@ def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> F
     many = "episodes" if batch is None else "batches"
     axes.set_ylabel(f"{value}, average of the last {window} {many}")
     axes.margins(x=0)
-    axes.legend(loc="best")
-    return figure
 
 
 def save(returns: Mapping[str, Sequence[Floats]], batch: int | None, path: Path) -> None:
