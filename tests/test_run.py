@@ -417,7 +417,9 @@ def test_the_bits_of_a_run_do_not_depend_on_the_workers(
         for case, seed in (("softmax", SEED), ("softmax", 3), ("gaussian", SEED))
     ]
     heard: list[tuple[int, int]] = []
-    outcome = sweep.run_all(jobs, workers, lambda i, episode: heard.append((i, episode.number)), SYNCHRONOUS)
+    outcome = sweep.run_all(
+        jobs, workers, lambda i, episode: heard.append((i, episode.number)), SYNCHRONOUS
+    )
     assert outcome.errors == []
     assert contents(outcome.folders[0]) == contents(undisturbed("softmax"))
     assert contents(outcome.folders[2]) == contents(undisturbed("gaussian"))
