@@ -75,7 +75,7 @@ def reproduce(
         quiet: Show no progress.
     """
     from neurosim import reproduction
-    from neurosim.reproduction.conditions import jobs_of
+    from neurosim.studies.conditions import jobs_of
 
     chosen = list(reproduction.ITEMS) if item == "all" else [item]
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from neurosim.reproduction import curves, mountaincar, table1, theory
-from neurosim.reproduction.conditions import Condition
+from neurosim.studies.conditions import Condition
 
 
 class Item(NamedTuple):

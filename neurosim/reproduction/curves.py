@@ -8,9 +8,9 @@ from neurosim.memory import Floats
 from neurosim.plots import learning_curve
 from neurosim.plots.learning_curve import Panel
 from neurosim.reproduction import table1
-from neurosim.reproduction.conditions import Condition, condition, read_curves
-from neurosim.reproduction.figures import save
-from neurosim.reproduction.tables import Row, interval, markdown, spread, write_csv, write_page
+from neurosim.studies.conditions import Condition, condition, read_curves
+from neurosim.studies.figures import save
+from neurosim.studies.tables import Row, interval, markdown, spread, write_csv, write_page
 
 SEEDS = 10
 QUICK: dict[str, Any] = {"batch.samples": 128_000}

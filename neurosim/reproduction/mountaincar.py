@@ -14,9 +14,9 @@ from neurosim.memory import Floats
 from neurosim.plots import learning_curve, trajectories
 from neurosim.plots.learning_curve import Panel
 from neurosim.reproduction import table1
-from neurosim.reproduction.conditions import Condition, Curve, read_curves
-from neurosim.reproduction.figures import save
-from neurosim.reproduction.tables import Row, markdown, spread, write_csv, write_page
+from neurosim.studies.conditions import Condition, Curve, read_curves
+from neurosim.studies.figures import save
+from neurosim.studies.tables import Row, markdown, spread, write_csv, write_page
 
 EPISODES = (1, 50, 100)  # of Fig. 5
 BINS = 20  # cells of the grid along position and along velocity

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from neurosim.analysis.statistics import Sample, describe
-from neurosim.reproduction.conditions import Condition, condition, read_curves
 from neurosim.reproduction.published import TABLE_1, Published
-from neurosim.reproduction.tables import Row, interval, markdown, spread, write_csv, write_page
+from neurosim.studies.conditions import Condition, condition, read_curves
+from neurosim.studies.tables import Row, interval, markdown, spread, write_csv, write_page
 
 TASKS = {
     "acrobot": "Acrobot",

@@ -1,0 +1,1 @@
+"""Studies: many runs of some conditions, and tables and figures of what they scored."""
