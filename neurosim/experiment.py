@@ -74,7 +74,11 @@ def run(
     """
     environment = check_before_run(model, seed, out, force=force)
     folder = run_folder(model, seed, out)
-    _make_way(folder)
+    clear(folder)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}. Try another --out.") from None
     provenance = _provenance(model, seed)
     record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
@@ -284,16 +288,21 @@ def _holds_own_files_only(folder: Path) -> bool:
     return all(each.name.removesuffix(".part") in OWN_FILES for each in folder.iterdir())
 
 
-def _make_way(folder: Path) -> None:
+def clear(folder: Path) -> None:
+    """Delete the run in a folder, if there is one.
+
+    Raises
+    ------
+    InputError : another process writes to it, or it cannot be deleted.
+    """
     try:
         if (folder / PROVENANCE).exists():
             with sole_writer(folder):
                 shutil.rmtree(folder)
         elif folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}. Try another --out.") from None
+        raise InputError(f"{folder} cannot be deleted: {error.strerror}.") from None
 
 
 def _train(

@@ -1,7 +1,7 @@
 """Progress of runs on the terminal: running return and time left."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,16 +14,14 @@ MANY = 20
 
 
 @contextmanager
-def display(
-    labels: Sequence[str], totals: Sequence[int], quiet: bool
-) -> Iterator[Callable[[int, Episode], None]]:
+def display(totals: Mapping[str, int], quiet: bool) -> Iterator[Callable[[str, Episode], None]]:
     """Show a bar for each run that has begun; gives the callback that moves the bars.
 
     Of more runs than `MANY` those that have ended are counted on a bar of their own instead.
 
     Parameters
     ----------
-    labels, totals : name and number of episodes, or batches, of each run.
+    totals : number of episodes, or batches, of each run by its name.
     quiet : show nothing.
     """
     columns = (
@@ -33,23 +31,23 @@ def display(
         TextColumn("{task.fields[running]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    recent: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+    recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
     bars = {}
-    many = len(labels) > MANY
+    many = len(totals) > MANY
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         if many:
-            ended = progress.add_task("runs that have ended", total=len(labels), running="")
+            ended = progress.add_task("runs that have ended", total=len(totals), running="")
 
-        def on_episode(index: int, episode: Episode) -> None:
-            if index not in bars:
-                bars[index] = progress.add_task(labels[index], total=totals[index], running="")
-            recent[index].append(episode.total)
-            running = sum(recent[index]) / len(recent[index])
+        def on_episode(name: str, episode: Episode) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=totals[name], running="")
+            recent[name].append(episode.total)
+            running = sum(recent[name]) / len(recent[name])
             digits = 4 if abs(running) < 2 else 1  # rewards of a batch are small
             text = f"return {running:.{digits}f}"
-            progress.update(bars[index], completed=episode.number, running=text)
-            if many and episode.number == totals[index]:
-                progress.update(bars[index], visible=False)
+            progress.update(bars[name], completed=episode.number, running=text)
+            if many and episode.number == totals[name]:
+                progress.update(bars[name], visible=False)
                 progress.advance(ended)
 
         yield on_episode

@@ -7,18 +7,17 @@ on disk is written trial by trial, so that a search which was stopped goes on wh
 
 import csv
 import re
-import signal
 import tomllib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurosim import experiment
 from neurosim.errors import InputError, RunError
 from neurosim.spec import Model, parse
+from neurosim.sweep import open_executor
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -97,6 +96,7 @@ def tune(
     out: str | Path = "runs",
     *,
     workers: int = 1,
+    scheduler: str | None = None,
     on_trial: OnTrial | None = None,
 ) -> Tuned:
     """Search for the values with which a model scores best; go on with a search begun before.
@@ -108,8 +108,9 @@ def tune(
     seeds : seeds of the runs of each trial, in their order.
     trials : after how many to end, those of earlier calls included.
     out : folder of all runs; the search is kept in ``out/<model>/tuning``.
-    workers : processes.  With several, the order in which runs end decides what is tried next, so
-        that only a search with one worker is reproducible.
+    workers : runs at a time.  With several, the order in which they end decides what is tried
+        next, so that only a search with one worker is reproducible.
+    scheduler : Dask scheduler whose workers make the runs; None: processes of this machine.
     on_trial : called after each trial.
 
     Raises
@@ -122,8 +123,14 @@ def tune(
     _check_space(model, space)
     folder = Path(out) / model.name / "tuning"
     study = _open_study(folder, model, space, seeds)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _end_at_interrupt) as pool:
-        _search(study, model, space, seeds, trials, workers, pool, on_trial)
+    try:
+        with open_executor(workers, scheduler) as executor:
+            _search(study, model, space, seeds, trials, workers, executor, on_trial)
+    except BrokenExecutor:
+        raise RunError(
+            "A worker process was killed, perhaps for want of memory. The same command given "
+            "again goes on with the search."
+        ) from None
     _write_trials(study, space, folder / TRIALS)
     return _tuned(study, model, space)
 
@@ -145,7 +152,7 @@ def _search(
     seeds: Sequence[int],
     trials: int,
     workers: int,
-    pool: Executor,
+    executor: Executor,
     on_trial: OnTrial | None,
 ) -> None:
     """Ask for trials and run them until `trials` have ended."""
@@ -156,7 +163,7 @@ def _search(
     left = [Trial(study, each._trial_id) for each in study.get_trials(states=[TrialState.RUNNING])]
 
     def submit(trial: "Trial", variant: Model, scores: list[float]) -> None:
-        future = pool.submit(score_run, variant, seeds[len(scores)])
+        future = executor.submit(score_run, variant, seeds[len(scores)])
         running[future] = trial, variant, scores
 
     while True:
@@ -312,8 +319,3 @@ def _write_trials(study: "Study", space: Sequence[Range], path: Path) -> None:
             means = [trial.intermediate_values.get(step + 1, "") for step in range(len(seeds))]
             values = [trial.params[name] for name in names]
             writer.writerow([trial.number, trial.state.name.lower(), *values, *means])
-
-
-def _end_at_interrupt() -> None:
-    """Begin a worker, which has nothing to put in order when Ctrl-C ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -374,8 +374,9 @@ def test_the_bits_of_runs_do_not_depend_on_the_workers(tmp_path: Path, contents:
     model = load()
     folders = []
     for workers in (1, 2):
-        jobs = [partial(experiment.run, model, s, tmp_path / str(workers)) for s in (0, 1)]
-        outcome = sweep.run_all(jobs, workers, lambda index, batch: None, [model.mode])
+        out = tmp_path / str(workers)
+        jobs = {str(s): partial(experiment.make, model, s, out) for s in (0, 1)}
+        outcome = sweep.run_all(jobs, lambda *_: None, [model.mode], workers)
         assert not outcome.errors
         folders.append(outcome.folders)
     for one, two in zip(*folders, strict=True):

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,13 +28,12 @@ from gymnasium.spaces import Box, Discrete
 from numpy.testing import assert_allclose, assert_array_equal
 
 import neurosim
-from neurosim import experiment, spec, sweep
+from neurosim import experiment
 from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.spec import Model
 
 Contents = Callable[[Path], dict[str, Any]]
 
-SYNCHRONOUS: list[spec.RunMode] = ["synchronous"]
 SMALL = {"actor.units": [8, 4], "critic.units": [8, 4]}
 
 # By name: model file and what is set in it.  Windows of all kinds; annealing within the run.
@@ -406,71 +402,6 @@ def test_what_is_recorded_does_not_change_the_bits(
         without = {path: all_ for path, all_ in recorded.items() if not path.startswith("windows")}
         del without["@model"], plain["@model"]
         assert plain == without
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_bits_of_a_run_do_not_depend_on_the_workers(
-    workers: int, tmp_path: Path, undisturbed: Callable[[str], Path], contents: Contents
-) -> None:
-    jobs = [
-        partial(experiment.run, load(case), seed, tmp_path / case)
-        for case, seed in (("softmax", SEED), ("softmax", 3), ("gaussian", SEED))
-    ]
-    heard: list[tuple[int, int]] = []
-    outcome = sweep.run_all(
-        jobs, workers, lambda i, episode: heard.append((i, episode.number)), SYNCHRONOUS
-    )
-    assert outcome.errors == []
-    assert contents(outcome.folders[0]) == contents(undisturbed("softmax"))
-    assert contents(outcome.folders[2]) == contents(undisturbed("gaussian"))
-    for index, episodes in enumerate((12, 12, 9)):
-        assert [n for i, n in heard if i == index] == list(range(1, episodes + 1))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_that_fails_does_not_stop_the_others(workers: int, tmp_path: Path) -> None:
-    settings = SMALL | {"task.episodes": 2}
-    models = [
-        neurosim.load("cartpole", settings | more)
-        for more in ({"actor.step_size": 3.0}, {}, {"task.id": "Nowhere-v0"})
-    ]
-    jobs = [partial(experiment.run, model, i, tmp_path) for i, model in enumerate(models)]
-    diverged, good, missing = sweep.run_all(jobs, workers, lambda *_: None, SYNCHRONOUS)
-    assert isinstance(diverged, RunError)
-    assert good == experiment.run_folder(models[1], 1, tmp_path)
-    assert isinstance(missing, InputError)
-
-
-def die(*, on_episode: Any = None) -> Path:
-    """A job whose process is killed, as for want of memory."""
-    os._exit(9)
-
-
-def test_a_worker_that_is_killed_is_an_error_of_its_run(tmp_path: Path) -> None:
-    job = partial(experiment.run, neurosim.load("cartpole", {"task.episodes": 1}), 0, tmp_path)
-    outcome = sweep.run_all([die, job], 2, lambda *_: None, SYNCHRONOUS)
-    assert outcome.errors
-
-
-def chatter(*, on_episode: Any = None) -> Path:
-    """A job whose episodes come one after the other without a pause."""
-    for number in range(1, 101):
-        on_episode(experiment.Episode(number, 0.0, 1))
-        time.sleep(0.02)
-    return Path()
-
-
-def test_an_interrupt_is_heeded_while_episodes_come_in() -> None:
-    """It reaches this process alone, so the jobs that have begun are carried out."""
-    interrupted = []
-
-    def on_episode(*_: object) -> None:
-        if not interrupted:
-            interrupted.append(True)
-            signal.raise_signal(signal.SIGINT)
-
-    outcome = sweep.run_all([chatter] * 5, 2, on_episode, SYNCHRONOUS)
-    assert [type(each) for each in outcome[2:]] == [Interrupted] * 3
 
 
 def test_another_seed_is_another_run_from_the_first_weight_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ def trials_in(out: Path, model: Model) -> list[dict[str, str]]:
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch, score: Any) -> None:
     """Run trials one after the other in this process, scored by a function."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    monkeypatch.setattr(tuning, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(tuning, "open_executor", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(tuning, "score_run", score)
 
 

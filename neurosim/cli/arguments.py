@@ -12,6 +12,7 @@ from neurosim.errors import InputError
 ModelName = Annotated[str, arg(metavar="MODEL")]
 Folder = Annotated[Path, arg(metavar="DIR")]
 Runs = Positional[Annotated[tuple[Path, ...], arg(metavar="RUN ...")]]
+Scheduler = Annotated[str | None, arg(metavar="ADDRESS|FILE")]
 Output = Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
 
 

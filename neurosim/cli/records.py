@@ -27,12 +27,12 @@ def rerecord(
 
     model, seed = experiment.read_run_model(run)
     label = f"{model.name} seed {seed}, replayed"
-    with progress.display([label], [episode], quiet) as on_episode:
+    with progress.display({label: episode}, quiet) as on_episode:
         done = rerecording.rerecord(
             run,
             episode,
             _bounds(steps),
-            on_episode=lambda ended: on_episode(0, ended),
+            on_episode=lambda ended: on_episode(label, ended),
         )
     print(
         f"Episodes {done.first_episode} to {episode} were replayed: all {done.n_steps} steps have "

@@ -1,19 +1,27 @@
 """Commands on models and runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from neurosim.cli.arguments import Folder, ModelName, run_folders, seed_range, settings
+from neurosim.cli.arguments import (
+    Folder,
+    ModelName,
+    Scheduler,
+    run_folders,
+    seed_range,
+    settings,
+)
 from neurosim.cli.plots import curves_of
 from neurosim.cli.working import carry_out, exit_where_failed
 from neurosim.errors import InputError
 
 if TYPE_CHECKING:
-    from neurosim.spec import RunMode
+    from neurosim.spec import Model
+    from neurosim.sweep import Job
 
 
 def run(
@@ -26,6 +34,7 @@ def run(
     set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
     record: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="WINDOW")]] = (),
     workers: int = 1,
+    scheduler: Scheduler = None,
     force: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -41,6 +50,7 @@ def run(
         set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
         record: Steps to record in full detail, such as "episodes=1,50,100 steps=0:5".
         workers: Worker processes, for several seeds.  The bits of a run do not depend on them.
+        scheduler: Dask scheduler whose workers carry the runs out instead; see docs/scale-out.md.
         force: Replace runs that are there already.
         quiet: Show no progress.
     """
@@ -55,31 +65,39 @@ def run(
     chosen = [seed] if seeds is None else seed_range(seeds)
     for each in chosen:
         experiment.check_before_run(loaded, each, out, force=force).close()
-    jobs = [
-        partial(experiment.run, loaded, each, out, force=force)  # one a seed
-        for each in chosen
-    ]
-    labels = [f"{loaded.name} seed {each}" for each in chosen]
-    totals = [loaded.length] * len(jobs)
-    _carry_out(jobs, labels, totals, workers, quiet, Path(out) / loaded.name, loaded.mode)
+    jobs = {}
+    for each in chosen:
+        if force:
+            experiment.clear(experiment.run_folder(loaded, each, out))
+        jobs[f"{loaded.name} seed {each}"] = partial(experiment.make, loaded, each, out), loaded
+    _carry_out(jobs, workers, scheduler, quiet, Path(out) / loaded.name)
 
 
-def resume(run: Positional[Folder], quiet: bool = False) -> None:
-    """Go on with a run that was stopped, from its last checkpoint, to the same bits.
+def resume(
+    run: Positional[Folder],
+    workers: int = 1,
+    scheduler: Scheduler = None,
+    quiet: bool = False,
+) -> None:
+    """Go on with runs that were stopped, from their last checkpoints, to the same bits.
 
     Args:
-        run: The run's folder, such as runs/cartpole/seed-0000.
+        run: A run's folder, such as runs/cartpole/seed-0000, or a folder of several.
+        workers: Worker processes, for several runs.
+        scheduler: Dask scheduler whose workers carry the runs out instead; see docs/scale-out.md.
         quiet: Show no progress.
     """
     from neurosim import experiment
 
-    model, seed = experiment.read_run_model(run)
-    if experiment.is_complete(run):
+    jobs = {}
+    for folder in run_folders(run):
+        model, seed = experiment.read_run_model(folder)
+        if not experiment.is_complete(folder):
+            jobs[f"{model.name} seed {seed}"] = partial(experiment.resume, folder), model
+    if not jobs:
         print(f"{run} is complete already.")
         return
-    job = partial(experiment.resume, run)
-    label = f"{model.name} seed {seed}"
-    _carry_out([job], [label], [model.length], 1, quiet, run, model.mode)
+    _carry_out(jobs, workers, scheduler, quiet, run)
 
 
 def list_models(runs: Folder = Path("runs")) -> None:
@@ -149,18 +167,16 @@ def _window(text: str) -> dict[str, Any]:
 
 
 def _carry_out(
-    jobs: Sequence[Any],
-    labels: Sequence[str],
-    totals: Sequence[int],
+    jobs: "Mapping[str, tuple[Job, Model]]",
     workers: int,
+    scheduler: str | None,
     quiet: bool,
     folder: Path,
-    mode: "RunMode",
 ) -> None:
     """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
     from neurosim.plots import learning_curve
 
-    outcome = carry_out(jobs, labels, totals, workers, quiet, [mode])
+    outcome = carry_out(jobs, workers, scheduler, quiet)
     if outcome.folders:
         figure = folder / "learning-curve.png"
         learning_curve.save(*curves_of(outcome.folders), figure)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from neurosim.cli.arguments import Folder, ModelName, seed_range, settings
+from neurosim.cli.arguments import Folder, ModelName, Scheduler, seed_range, settings
 from neurosim.cli.working import carry_out, exit_where_failed
 from neurosim.errors import InputError
 
@@ -20,6 +20,7 @@ def tune(
     set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
     out: Folder = Path("runs"),
     workers: int = 1,
+    scheduler: Scheduler = None,
     quiet: bool = False,
 ) -> None:
     """Search for the step sizes, or other numbers, with which a model scores best.
@@ -35,7 +36,8 @@ def tune(
         seeds: Seeds of the runs of each trial; take others for the runs that you report.
         set: Other values for keys of the model, such as task.episodes=500.
         out: Folder of all runs; the search is kept in DIR/MODEL/tuning.
-        workers: Worker processes.  A search with one is reproducible.
+        workers: Runs at a time.  A search with one is reproducible.
+        scheduler: Dask scheduler whose workers make the runs instead; see docs/scale-out.md.
         quiet: Show no progress.
     """
     from neurosim import progress, spec, tuning
@@ -44,7 +46,14 @@ def tune(
     space = [tuning.parse_range(text) for text in over] or tuning.default_space(loaded)
     with progress.trials(loaded.name, trials, quiet) as on_trial:
         found = tuning.tune(
-            loaded, space, seed_range(seeds), trials, out, workers=workers, on_trial=on_trial
+            loaded,
+            space,
+            seed_range(seeds),
+            trials,
+            out,
+            workers=workers,
+            scheduler=scheduler,
+            on_trial=on_trial,
         )
     print(f"{found.trials} trials, {found.dropped} of them dropped")
     print(f"score {found.score:.4g}; of the model's own values {found.initial:.4g}")
@@ -59,6 +68,7 @@ def reproduce(
     out: Folder = Path("results"),
     quick: bool = False,
     workers: int = 1,
+    scheduler: Scheduler = None,
     quiet: bool = False,
 ) -> None:
     """Make a table or figure of the paper from scratch, beside the published values.
@@ -72,6 +82,7 @@ def reproduce(
         out: Folder of the tables (Markdown and CSV) and figures (PNG and PDF).
         quick: Two seeds and short runs, to see that everything works.
         workers: Worker processes.  The bits of a run do not depend on them.
+        scheduler: Dask scheduler whose workers carry the runs out instead; see docs/scale-out.md.
         quiet: Show no progress.
     """
     from neurosim import reproduction
@@ -85,14 +96,7 @@ def reproduce(
     conditions = [each for name in chosen for each in reproduction.ITEMS[name].conditions(quick)]
     jobs = jobs_of(conditions, runs)
     if jobs:
-        outcome = carry_out(
-            [job for job, _ in jobs.values()],
-            list(jobs),
-            [model.length for _, model in jobs.values()],
-            workers,
-            quiet,
-            {model.mode for _, model in jobs.values()},
-        )
+        outcome = carry_out(jobs, workers, scheduler, quiet)
         exit_where_failed(outcome)
     for name in chosen:
         command = f"neurosim reproduce {name}{' --quick' if quick else ''}"

@@ -1,34 +1,32 @@
 """Carrying out runs from the command line."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from neurosim.errors import InputError
 
 if TYPE_CHECKING:
-    from neurosim.spec import RunMode
+    from neurosim.spec import Model
     from neurosim.sweep import Job, Outcome
 
 
 def carry_out(
-    jobs: "Sequence[Job]",
-    labels: Sequence[str],
-    totals: Sequence[int],
-    workers: int,
-    quiet: bool,
-    modes: "Collection[RunMode]",
+    jobs: "Mapping[str, tuple[Job, Model]]", workers: int, scheduler: str | None, quiet: bool
 ) -> "Outcome":
-    """Run jobs behind a progress display."""
+    """Run jobs, each with its model, behind a progress display."""
     from neurosim import progress, sweep
     from neurosim.learners.compiling import is_compiled
 
     if workers < 1:
         raise InputError(f"--workers {workers}: at least one is needed.")
+    modes = {model.mode for _, model in jobs.values()}
     if not quiet and not all(is_compiled(mode) for mode in modes):
         print("Compiling the kernels; this happens once and takes up to half a minute.", flush=True)
-    with progress.display(labels, totals, quiet) as on_episode:
-        return sweep.run_all(jobs, workers, on_episode, modes)
+    totals = {name: model.length for name, (_, model) in jobs.items()}
+    with progress.display(totals, quiet) as on_episode:
+        bare = {name: job for name, (job, _) in jobs.items()}
+        return sweep.run_all(bare, on_episode, modes, workers, scheduler)
 
 
 def exit_where_failed(outcome: "Outcome") -> None:
