@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.cli.arguments import Folder, ModelName, Scheduler, seed_range, settings
-from neurosim.cli.working import carry_out, exit_where_failed
+from neurosim.cli.working import carry_out, exit_where_failed, make_folder
 from neurosim.errors import InputError
 
 ItemName = Literal["table1", "fig1", "fig2", "fig4", "fig5", "theory", "all"]
@@ -89,10 +89,7 @@ def reproduce(
     from neurosim.studies.conditions import jobs_of
 
     chosen = list(reproduction.ITEMS) if item == "all" else [item]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be made: {error.strerror}.") from None
+    make_folder(out)
     conditions = [each for name in chosen for each in reproduction.ITEMS[name].conditions(quick)]
     jobs = jobs_of(conditions, runs)
     if jobs:
@@ -102,3 +99,61 @@ def reproduce(
         command = f"neurosim reproduce {name}{' --quick' if quick else ''}"
         for path in reproduction.ITEMS[name].write(runs, out, quick, command):
             print(path)
+
+
+def compare(
+    model: Positional[Annotated[str, arg(metavar="MODEL|STUDY")]],
+    over: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="KEY=VALUE,VALUE,...")]] = (),
+    seeds: Annotated[str | None, arg(metavar="FIRST:LAST+1")] = None,
+    set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
+    runs: Folder = Path("runs"),
+    out: Folder = Path("results"),
+    workers: int = 1,
+    scheduler: Scheduler = None,
+    dry: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Run a model in every combination of some settings with the same seeds, and compare.
+
+    Runs that are there already are used, those that were stopped go on; so the command may be
+    stopped and given again.
+
+    Args:
+        model: A model's name or the path of its file, or a study: a name from `neurosim list`, or
+            the path of a file, of a grid with everything in it.
+        over: A key and its values, such as timing.delay=0,0.5,1; given several times, all
+            combinations are run.  The first one is the reference.
+        seeds: Seeds of each condition; default 0:10, or those of the study.
+        set: Other values for keys of the model, in all conditions.
+        runs: Folder of all runs, in which `neurosim run` puts them too.
+        out: Folder of the tables (Markdown and CSV) and figures (PNG and PDF).
+        workers: Worker processes.  The bits of a run do not depend on them.
+        scheduler: Dask scheduler whose workers carry the runs out instead; see docs/scale-out.md.
+        dry: Only say how many runs there are to make, and about how long they take.
+        quiet: Show no progress.
+    """
+    from neurosim.studies import comparison, grid, plan
+    from neurosim.studies.conditions import jobs_of
+
+    asked = grid.find(model)
+    if asked is None:
+        if not over:
+            raise InputError("compare: say what to compare, such as --over timing.delay=0,0.5,1.")
+        axes = tuple(grid.parse_axis(text) for text in over)
+        asked = grid.Grid(f"Comparison of {model}", model, {}, axes, range(10))
+    elif over:
+        raise InputError(f"{model} is a study, which has its own grid; leave --over out.")
+    asked = asked._replace(
+        overrides={**asked.overrides, **settings(set)},
+        seeds=asked.seeds if seeds is None else seed_range(seeds),
+    )
+    jobs = jobs_of(asked.conditions(), runs)
+    print(plan.describe(asked, jobs, workers), flush=True)
+    if dry:
+        return
+    make_folder(out)
+    if jobs:
+        exit_where_failed(carry_out(jobs, workers, scheduler, quiet))
+    command = " ".join(["neurosim compare", model, *(f"--over {text}" for text in over)])
+    for path in comparison.write(asked, runs, out, command):
+        print(path)

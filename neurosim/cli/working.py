@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurosim.errors import InputError
@@ -35,3 +36,11 @@ def exit_where_failed(outcome: "Outcome") -> None:
         print(f"neurosim: {message}", file=sys.stderr)
     if outcome.errors:
         sys.exit(max(error.exit_status for error in outcome.errors))
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder of results, before any work starts."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be made: {error.strerror}.") from None

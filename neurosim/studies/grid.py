@@ -1,0 +1,131 @@
+"""Grids: every combination of some settings of a model, each run with the same seeds."""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from neurosim.errors import InputError
+from neurosim.spec import as_settings
+from neurosim.studies.conditions import Condition
+
+
+class Axis(NamedTuple):
+    """What differs between conditions in one respect."""
+
+    label: str  # such as "delay", with its unit
+    settings: Mapping[str, Mapping[str, Any]]  # by the name of a value, what is set for it
+
+    @property
+    def numbers(self) -> list[float] | None:
+        """The values as numbers, None where they are not."""
+        try:
+            return [float(name) for name in self.settings]
+        except ValueError:
+            return None
+
+
+class Grid(NamedTuple):
+    """Conditions to compare; the first one is the reference."""
+
+    title: str
+    model: str  # name or path
+    overrides: Mapping[str, Any]  # set in all conditions
+    axes: tuple[Axis, ...]
+    seeds: Sequence[int]
+
+    def conditions(self) -> list[Condition]:
+        """All combinations, the last axis running fastest.
+
+        Raises
+        ------
+        InputError : one of them is no valid model, or two of them are the same one.
+        """
+        conditions = [
+            Condition(
+                ", ".join(f"{axis.label} = {name}" for axis, name in zip(self.axes, names, strict=True)),
+                self.title,
+                self.model,
+                dict(self._overrides(names)),
+                self.seeds,
+            )
+            for names in self.points()
+        ]
+        by_name: dict[str, str] = {}
+        for each in conditions:
+            other = by_name.setdefault(each.model.name, each.label)
+            if other != each.label:
+                raise InputError(
+                    f"{self.title}: the conditions {other!r} and {each.label!r} set the same "
+                    "values; leave one of them out."
+                )
+        return conditions
+
+    def points(self) -> list[tuple[str, ...]]:
+        """Names of the values of each condition, axis by axis, in the order of `conditions`."""
+        return list(itertools.product(*(axis.settings for axis in self.axes)))
+
+    def _overrides(self, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+        yield from self.overrides.items()
+        for axis, name in zip(self.axes, names, strict=True):
+            yield from axis.settings[name].items()
+
+
+def parse_axis(text: str) -> Axis:
+    """An axis from text such as "timing.delay=0,0.5,1".  Raises InputError."""
+    key, equals, values = text.partition("=")
+    if not key or not equals or not values:
+        raise InputError(f"--over {text}: write KEY=VALUE,VALUE,..., such as timing.delay=0,0.5,1.")
+    try:
+        parsed = tomllib.loads(f"values = [{values}]")["values"]
+    except tomllib.TOMLDecodeError:
+        parsed = values.split(",")  # bare words are strings
+    return _axis_of(key, key, parsed)
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid that a study file holds.
+
+    Raises
+    ------
+    InputError : the file cannot be read, or something in it is not valid.
+    """
+    try:
+        file = msgspec.toml.decode(path.read_bytes(), type=_StudyFile)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}") from None
+    axes = []
+    for axis in file.axis:
+        if isinstance(axis.values, dict):
+            axes.append(Axis(axis.label, axis.values))
+        elif axis.key is None:
+            raise InputError(f"{path}: axis {axis.label!r}: values in a list need a key.")
+        else:
+            axes.append(_axis_of(axis.label, axis.key, axis.values))
+    return Grid(file.title, file.model, file.set, tuple(axes), range(*file.seeds))
+
+
+class _AxisOfFile(msgspec.Struct, forbid_unknown_fields=True):
+    label: str
+    values: list[Any] | dict[str, dict[str, Any]]  # of the key, or what is set, by name
+    key: str | None = None
+
+
+class _StudyFile(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    model: str
+    seeds: tuple[int, int]  # the first one, the last one + 1
+    axis: list[_AxisOfFile]
+    set: dict[str, Any] = {}
+
+
+def _axis_of(label: str, key: str, values: Sequence[Any]) -> Axis:
+    names = [setting.partition("=")[2] for v in values for setting in as_settings({key: v})]
+    if len(set(names)) < len(names) or not names:
+        raise InputError(f"{label}: {', '.join(names)}: give one value at least, none twice.")
+    return Axis(label, {name: {key: v} for name, v in zip(names, values, strict=True)})
