@@ -1,0 +1,1 @@
+"""The paper's results again: what it proves and what it measures."""
