@@ -39,6 +39,7 @@ OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
     *("critic", "learning", "timing", "record", "storage.values"),
     *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
 )
+STUDIES = "studies/"  # folder of files that are grids of models
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
 BY_BACKPROP = ("backprop", "reparameterised")  # rules whose gradients come down the layers
@@ -346,17 +347,27 @@ def timing_of(spec: Spec | MonteCarloSpec, team: str) -> Timing:
 
 def names() -> list[str]:
     """Names of the models that come with neurosim."""
-    root = _shipped()
+    return [name for name in _shipped_names() if not name.startswith(STUDIES)]
+
+
+def studies() -> list[str]:
+    """Names of the studies that come with neurosim."""
+    return [name for name in _shipped_names() if name.startswith(STUDIES)]
+
+
+def _shipped_names() -> list[str]:
+    root = shipped()
     return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.toml"))
 
 
-def _shipped() -> Path:
+def shipped() -> Path:
+    """The folder of the models and studies that come with neurosim."""
     package = Path(str(files("neurosim"))) / "models"  # installed
     return package if package.is_dir() else Path(__file__).parent.parent / "models"  # checkout
 
 
 def _find(model: str | Path) -> tuple[str, str]:
-    path = _shipped() / f"{model}.toml"
+    path = shipped() / f"{model}.toml"
     name = str(model)
     if isinstance(model, Path) or name.endswith(".toml"):
         path = Path(model)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from neurosim.errors import InputError
-from neurosim.spec import as_settings
+from neurosim.spec import STUDIES, as_settings, shipped, studies
 from neurosim.studies.conditions import Condition
 
 
@@ -46,7 +46,9 @@ class Grid(NamedTuple):
         """
         conditions = [
             Condition(
-                ", ".join(f"{axis.label} = {name}" for axis, name in zip(self.axes, names, strict=True)),
+                ", ".join(
+                    f"{axis.label} = {name}" for axis, name in zip(self.axes, names, strict=True)
+                ),
                 self.title,
                 self.model,
                 dict(self._overrides(names)),
@@ -63,6 +65,11 @@ class Grid(NamedTuple):
                     "values; leave one of them out."
                 )
         return conditions
+
+    def label(self, names: tuple[str, ...]) -> str:
+        """What a condition is called."""
+        pairs = zip(self.axes, names, strict=True)
+        return ", ".join(f"{axis.label} = {name}" for axis, name in pairs)
 
     def points(self) -> list[tuple[str, ...]]:
         """Names of the values of each condition, axis by axis, in the order of `conditions`."""
@@ -84,6 +91,23 @@ def parse_axis(text: str) -> Axis:
     except tomllib.TOMLDecodeError:
         parsed = values.split(",")  # bare words are strings
     return _axis_of(key, key, parsed)
+
+
+def find(name: str) -> Grid | None:
+    """The grid of a study, by its name or path; None where that names a model.
+
+    Raises
+    ------
+    InputError : there is no such study, or as `read_grid`.
+    """
+    if name.startswith(STUDIES) and not name.endswith(".toml"):
+        if name not in studies():
+            raise InputError(f"There is no study {name!r}; there are {', '.join(studies())}.")
+        return read_grid(shipped() / f"{name}.toml")
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file() or "[[axis]]" not in path.read_text("utf-8"):
+        return None
+    return read_grid(path)
 
 
 def read_grid(path: Path) -> Grid:

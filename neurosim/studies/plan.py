@@ -1,0 +1,80 @@
+"""What a study would take, said before it starts."""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import gymnasium
+
+from neurosim import experiment
+from neurosim.learners.compiling import compile_kernels
+from neurosim.spec import Model, MonteCarloSpec
+from neurosim.studies.grid import Grid
+from neurosim.sweep import Job
+from neurosim.training import Episode
+
+SECONDS = 1.0  # that a condition is tried for
+
+
+class Cost(NamedTuple):
+    """Seconds of a run by what was seen in its first second."""
+
+    likely: float  # if all episodes are as long as the first ones
+    longest: float  # if all are as long as the task lets them be; inf: it sets no limit
+
+
+def describe(grid: Grid, jobs: Mapping[str, tuple[Job, Model]], workers: int) -> str:
+    """How many runs there are to make, and about how long they take.
+
+    Parameters
+    ----------
+    grid : the study.
+    jobs : the runs that are not there yet.
+    workers : runs at a time.
+    """
+    total = len(grid.points()) * len(grid.seeds)
+    text = f"{len(grid.points())} conditions with {len(grid.seeds)} seeds: {total} runs"
+    if not jobs:
+        return f"{text}, all of them there."
+    models = [model for _, model in jobs.values()]
+    tried = [
+        cost(model, grid.seeds[0])
+        for model in {m.name: m for m in (models[0], models[-1])}.values()
+    ]
+    share = len(jobs) / (len(tried) * min(workers, len(jobs)))
+    likely, longest = (share * sum(seconds) for seconds in zip(*tried, strict=True))
+    limit = (
+        "" if longest == likely else f", {_duration(longest)} if they become as long as they can"
+    )
+    return (
+        f"{text}, {len(jobs)} of them to make; about {_duration(likely)} with episodes as long as "
+        f"the first ones{limit}."
+    )
+
+
+def cost(model: Model, seed: int) -> Cost:
+    """Try a model for a second and say what a run would take."""
+    compile_kernels(model.mode)
+    lengths: list[int] = []
+    started = time.perf_counter()
+
+    def stop(episode: Episode) -> bool:
+        lengths.append(episode.length)
+        return time.perf_counter() - started > SECONDS
+
+    experiment.simulate(model, seed, on_episode=stop)
+    elapsed = time.perf_counter() - started
+    likely = elapsed / len(lengths) * model.length
+    if isinstance(model.spec, MonteCarloSpec):
+        return Cost(likely, likely)
+    task = model.spec.task
+    limit = task.options.get("max_episode_steps", gymnasium.spec(task.id).max_episode_steps)
+    return Cost(likely, elapsed / sum(lengths) * model.length * (limit or float("inf")))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
