@@ -476,7 +476,7 @@ def test_the_axes_of_a_figure_of_batches_span_what_came_after_the_first_errors()
             ("plot", figure, "-o", "figure.png")
             for figure in (
                 *("trajectories", "coverage", "activity", "traffic", "staleness", "causes"),
-                *("operations", "energy", "relaxation", "alignment", "feedback"),
+                *("flow", "operations", "energy", "relaxation", "alignment", "feedback"),
             )
         ),
     ],
