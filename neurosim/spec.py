@@ -220,6 +220,7 @@ class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
     output: Literal["softmax", "gaussian"]
     rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"
     T: Positive | None = None  # temperature of a softmax output
+    action: Literal["sampled", "coin"] = "sampled"  # or mu +- one standard deviation, mu noise-free
     explore: Fraction = 1.0  # probability that a hidden unit explores at a sample
     gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     anneal_to = 1.0
@@ -596,6 +597,11 @@ def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, st
         yield "batch.signal", "'answer' needs a gaussian output; set it to \"reward\"."
     if batch.signal == "answer" and actor.rule not in ("map_prop", "backprop"):
         yield "batch.signal", f"'answer' is not for rule = {actor.rule!r}; set it to \"reward\"."
+    if actor.action == "coin" and batch.signal != "answer":
+        problem = f'{actor.action!r} needs batch.signal = "answer"; set it to "sampled".'
+        yield "actor.action", problem
+    if actor.action == "coin" and actor.rule != "map_prop":
+        yield "actor.action", f"'coin' is not for rule = {actor.rule!r}; set it to \"sampled\"."
     if batch.signal == "reward" and actor.rule == "backprop" and gaussian:
         yield (
             "batch.signal",

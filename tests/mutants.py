@@ -436,7 +436,22 @@ DEFECTS = (
         "kernels/monte_carlo.py",
         "(answer - team.mu[-1]) * gate",
         "(answer - team.h[-1]) * gate",
-        f"{MONTE_CARLO}theorem_3_a_relaxed_batch_descends_the_squared_error_up_to_two_variances",
+        f"{MONTE_CARLO}theorem_3_a_relaxed_batch_descends_the_squared_error_up_to_two_variances"
+        "[sampled]",
+    ),
+    Defect(
+        "the coin always falls on the same side",
+        "kernels/team.py",
+        "1.0 if drawn > 0.0 else -1.0",
+        "1.0",
+        f"{SMALL_TEAM}[softplus-regression coin]",
+    ),
+    Defect(
+        "the coin falls around the sampled pass",
+        "kernels/team.py",
+        "    for i in range(inputs, output):\n        team.noise[i] = 0.0\n",
+        "    draw_noise(team, key)\n",
+        f"{SMALL_TEAM}[softplus-regression coin]",
     ),
     Defect(
         "all samples of a run have the same noise",

@@ -10,7 +10,7 @@ takes it, and what the gradient is weighed by, the reward G or the answer A*.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from oracle import (
@@ -105,12 +105,19 @@ def backprop_gradient(
 
 
 def sample_forward(
-    settings: Settings, state: State, sample: Sample, rule: str, explores: Array | None = None
+    settings: Settings,
+    state: State,
+    sample: Sample,
+    rule: str,
+    explores: Array | None = None,
+    action: str = "sampled",
 ) -> Forward:
     """Line 6 for one sample. By backprop only a softmax output is random.
 
     explores : 1 for each hidden unit that explores at this sample, in order, and 0 for the others,
         which output their mean (Thomas 2011); None: all explore.
+    action : "sampled"; or "coin", H[l] = mu[l] in the hidden layers and A = mu[L] +- sqrt(var[L]),
+        + where the noise of the output is positive.
     """
     S, noise, _ = sample
     noise = list(noise)
@@ -124,6 +131,11 @@ def sample_forward(
             last = first + settings.sizes[i + 1]
             noise[i] = np.asarray(noise[i]) * explores[first:last]
             first = last
+    if action == "coin":
+        means = feed_forward(settings, state, S, [0.0 * np.asarray(x) for x in noise])
+        side = 1.0 if np.asarray(noise[-1]).item() > 0.0 else -1.0
+        A = means.H[-1] + side * np.sqrt(settings.var[-1])
+        return replace(means, H=[*means.H[:-1], A])
     return feed_forward(settings, state, S, noise)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.patches import FancyArrowPatch
 
 import neurosim
-from neurosim.analysis import activity, causality, coverage, energy, operations, traffic
+from neurosim.analysis import activity, causality, coverage, energy, flow, operations, traffic
 from neurosim.analysis.observations import find_component, observed
 from neurosim.analysis.operations import Operations
 from neurosim.analysis.trajectories import episode_rows, trajectory
@@ -20,6 +21,7 @@ from neurosim.analysis.windows import Units, units_of, window_of
 from neurosim.errors import InputError
 from neurosim.kernels.clock import TICKS
 from neurosim.kernels.traffic import KINDS
+from neurosim.plots import flow as flow_figure
 from neurosim.spec import TEAMS
 
 TINY = {"actor.units": [4, 3], "critic.units": [3, 2], "actor.N": 3, "critic.N": 3}
@@ -416,6 +418,108 @@ def test_causes_in_a_recorded_window_are_those_of_brute_force(
         assert np.all(places.arrived - places.sent >= 1)  # the delay of the model
         assert np.all(places.used >= places.arrived)
     assert used > 50
+
+
+# --- flow ----------------------------------------------------------------------------------------
+
+
+def test_a_few_units_of_each_layer_are_spread_over_it() -> None:
+    units = Units(np.repeat([1, 2, 3], [64, 3, 1]), window=1.0)
+    assert np.array_equal(flow.spread(units), [0, 21, 42, 63, 64, 65, 66, 67])
+    assert np.array_equal(flow.spread(units, 2), [0, 63, 64, 66, 67])
+
+
+def test_the_flow_of_a_step_is_that_of_its_log() -> None:
+    """Once more with a broadcast and a gate; the discarded packet was sent, but did not arrive."""
+    more = [(4.0, "broadcast", 1, 0.7, -1, -1), (6.0, "gate", 2, 3.0, -1, -1)]
+    window = by_hand([*LOG, *LOG, *more], [0, len(LOG)])  # type: ignore[list-item]
+    found = flow.flow(window, 1, "actor", TRIO, np.arange(3))
+    assert (found.observed, found.td_error, found.gates) == (1, 0.7, 1)
+    assert np.array_equal(found.sent, [[2, 2, 0], [0, 0, 2]])
+    assert np.array_equal(found.arrived[0], [[0, 0, 2], [0, 0, 1], [0, 0, 0]])
+    assert np.array_equal(found.arrived[1], [[0, 0, 0], [0, 0, 0], [2, 2, 0]])
+    assert np.array_equal(found.ticks, [1, 1, 1])
+    assert np.array_equal(found.reached, [0, 1, 0])
+    first = flow.flow(window, 0, "actor", TRIO, np.arange(3))
+    assert np.isnan(first.td_error)
+    with pytest.raises(InputError, match="step = 2: window 0 holds steps 0 to 1"):
+        flow.flow(window, 2, "actor", TRIO, np.arange(3))
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_the_flow_of_a_recorded_step_is_that_of_brute_force(
+    agents: neurosim.Run, team: str
+) -> None:
+    window, units, step = agents.windows[1], units_of(agents, team), 2
+    layer, chosen = units.layer, flow.spread(units, 2)
+    found = flow.flow(window, step, team, units, chosen)
+    sent = np.zeros((2, layer.size), int)
+    arrived = np.zeros((2, layer.size, layer.size), int)
+    ticks, reached = np.zeros((2, layer.size), int)
+    names = ("team", "kind", "unit", "source", "cause")
+    begin, end = window.first_event[step : step + 2]
+    for side, kind, unit, source, cause in zip(
+        *(window.events[name][begin:end] for name in names), strict=True
+    ):
+        if side != TEAMS.index(team):
+            continue
+        name = KINDS[kind]
+        last = unit >= 0 and layer[unit] == layer[-1]
+        if name in ("sample", "value_tick") and cause == 0:
+            sent[0, unit] += 1
+        if name in ("arm", "error_tick") and cause == 0:
+            sent[1, unit] += 1
+        if name in ("value_tick", "idle_tick") or (name == "error_tick" and last):
+            ticks[unit] += 1
+        if name == "broadcast":
+            reached[unit] += 1
+        if name.startswith("deliver"):
+            up = name == "deliver_value"
+            there = np.flatnonzero(layer == layer[source] + (1 if up else -1))
+            for receiver in there if unit == -1 else [unit]:
+                arrived[0 if up else 1, source, receiver] += 1
+    assert np.array_equal(found.sent, sent)
+    assert np.array_equal(found.ticks, ticks)
+    assert np.array_equal(found.reached, reached)
+    assert np.array_equal(found.arrived, arrived[:, chosen][:, :, chosen])
+    assert min(found.arrived.sum(), sent[0].sum(), sent[1].sum(), ticks.sum()) > 0
+    # and what the step's own counters say
+    row = int(window.first_step) + step
+    assert found.td_error == agents.steps["td_error"][row - 1]
+    assert found.observed == agents.steps["observation"][:].shape[1]
+    size = np.bincount(layer)
+    per_synapse = agents.spec.timing is not None and agents.spec.timing.loss_per == "synapse"
+    for direction, counted in enumerate(agents.steps[f"{team}_sent"][row]):
+        for below, number in enumerate(counted, start=1):
+            sender, receiver = (below, below + 1) if direction == 0 else (below + 1, below)
+            copies = size[receiver] if per_synapse else 1
+            assert found.sent[direction][layer == sender].sum() * copies == number
+
+
+def test_the_figure_of_a_flow_has_an_arrow_where_packets_have_arrived_and_says_how_many(
+    agents: neurosim.Run,
+) -> None:
+    window, teams = agents.windows[0], {}
+    for team in TEAMS:
+        units = units_of(agents, team)
+        few = flow.spread(units, 3)
+        counted = flow.flow(window, 1, team, units, few)
+        counted.arrived[0, 0] = 0  # as if nothing had come from there
+        teams[team] = flow_figure.Team(units, few, counted, team == "actor")
+    axes = flow_figure.draw(teams, "").axes[0]
+    arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    expected, numbers = 2, []  # of the gate: two hidden layers
+    for units, few, counted, _ in teams.values():
+        expected += np.count_nonzero(counted.arrived) + 4 * np.sum(units.layer[few] == 1)
+        expected += len(np.unique(units.layer[counted.reached > 0]))
+        for l in (1, 2):
+            up, down = (counted.sent[d][units.layer == l + d].sum() for d in (0, 1))
+            numbers += [f"{up:,} values ↑", f"{down:,} errors ↓"]
+        numbers += [str(counted.ticks[unit]) for unit in few]
+    assert len(arrows) == expected
+    texts = [text.get_text() for text in axes.texts]
+    for number in numbers:
+        assert number in texts
 
 
 # --- operations and energy -----------------------------------------------------------------------

@@ -177,6 +177,18 @@ WRONG = [
         "batch.signal: 'answer' is not for rule = 'reinforce'",
     ),
     ("regression/backprop", {"batch.signal": "reward"}, "batch.signal: 'reward' needs an output"),
+    (SL, {"actor.action": "toss"}, "actor.action = 'toss': one of 'sampled', 'coin'"),
+    (
+        "regression/map_prop_rl",
+        {"actor.action": "coin"},
+        'actor.action: \'coin\' needs batch.signal = "answer"; set it to "sampled"',
+    ),
+    ("multiplexer/map_prop", {"actor.action": "coin"}, "actor.action: 'coin' needs batch.signal"),
+    (
+        "regression/backprop",
+        {"actor.action": "coin"},
+        "actor.action: 'coin' is not for rule = 'backprop'; set it to \"sampled\"",
+    ),
 ]
 
 
@@ -465,7 +477,7 @@ def test_the_axes_of_a_figure_of_batches_span_what_came_after_the_first_errors()
             ("plot", figure, "-o", "figure.png")
             for figure in (
                 *("trajectories", "coverage", "activity", "traffic", "staleness", "causes"),
-                *("operations", "energy", "relaxation", "alignment", "feedback"),
+                *("flow", "operations", "energy", "relaxation", "alignment", "feedback"),
             )
         ),
     ],

@@ -433,6 +433,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("staleness", ["agents"], []),
         ("causes", ["agents"], ["--unit", "5", "--step", "1", "--depth", "3"]),
         ("causes", ["agents"], ["--team", "critic", "--unit", "7", "--depth", "0"]),
+        ("flow", ["agents"], ["--window", "1", "--step", "2"]),
         ("operations", ["layers", "agents"], []),
         ("energy", ["layers", "agents"], []),
         ("relaxation", ["layers", "more", "agents"], []),
@@ -472,6 +473,8 @@ def test_every_figure_is_drawn(
         ("causes --unit 9", "agents", ["unit = 9", "units 0 to 8"]),
         ("causes --tick 1000", "agents", ["tick = 1000", "ticks"]),
         ("causes --depth -1", "agents", ["depth = -1"]),
+        ("flow", "layers", ["is a synchronous run", "--mode asynchronous"]),
+        ("flow --step 3", "agents", ["step = 3", "steps 0 to 2"]),
         ("traffic", "layers", ["is a synchronous run"]),
         ("staleness", "layers", ["is a synchronous run"]),
         ("relaxation", "plain", ["no step in full detail", "--record"]),
@@ -490,7 +493,7 @@ def test_a_wrong_option_of_a_figure_is_named_with_its_remedy(
     assert not Path("a.png").exists()
 
 
-@pytest.mark.parametrize("figure", ["activity", "causes"])
+@pytest.mark.parametrize("figure", ["activity", "causes", "flow"])
 def test_a_figure_of_one_run_is_not_drawn_of_several(
     do: Neurosim, drawn: dict[str, Path], figure: str
 ) -> None:

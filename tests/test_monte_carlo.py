@@ -64,6 +64,11 @@ GAUSSIAN: dict[str, Any] = {
 }
 KINDS |= {f"regression {name}": GAUSSIAN | KINDS[name] for name in ("map_prop", "thomas")}
 KINDS["regression answers"] = GAUSSIAN | {"batch.signal": "answer", "actor.gate_floor": 0.01}
+KINDS["regression coin"] = GAUSSIAN | {
+    "batch.signal": "answer",
+    "actor.action": "coin",
+    "actor.gate_floor": 0.0,
+}
 KINDS["regression backprop"] = GAUSSIAN | KINDS["backprop"] | {"batch.signal": "answer"}
 
 
@@ -157,7 +162,9 @@ class Twins:
             explores = explores_of(model, self.seed, first + k)
             sample = (inputs[k], noise, 0.0)
             forwards.append(
-                oracle.sample_forward(settings, state, sample, model.actor.rule, explores)
+                oracle.sample_forward(
+                    settings, state, sample, model.actor.rule, explores, model.actor.action
+                )
             )
         values = np.array([np.concatenate(forward.H) for forward in forwards])
         scale = np.max(np.abs(values))
@@ -207,6 +214,12 @@ class Twins:
 
 
 # --- the oracle ----------------------------------------------------------------------------------
+
+
+def test_each_batch_of_a_model_with_a_coin_is_the_oracles() -> None:
+    model = spec.load("regression/map_prop_sl", {"actor.action": "coin"}).spec
+    assert isinstance(model, MonteCarloSpec)
+    Twins(model, seed=3).run(batches=2)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -294,6 +307,35 @@ def test_units_explore_as_often_as_the_model_says_each_on_its_own() -> None:
     assert_allclose(explores.mean(axis=0), 0.3, rtol=0, atol=5 * math.sqrt(0.21 / 4000))
     correlation = np.corrcoef(explores.T.astype(float))[np.triu_indices(5, 1)]
     assert_allclose(correlation, 0.0, rtol=0, atol=5 / math.sqrt(4000))
+
+
+def test_an_action_is_sampled_where_the_model_says_nothing_else() -> None:
+    answers, coin = KINDS["regression answers"], KINDS["regression coin"]
+    assert_array_equal(bits_after(answers | {"actor.action": "sampled"}), bits_after(answers))
+    assert np.any(bits_after(coin) != bits_after(answers | {"actor.gate_floor": 0.0}))
+
+
+def test_a_fair_coin_puts_the_action_a_standard_deviation_off_the_mean_without_noise() -> None:
+    n = 4000
+    model = small_model(KINDS["regression coin"] | {"batch.size": n})
+    learner, without_coin = make(model), make(small_model(GAUSSIAN | {"batch.size": n}))
+    state = state_of(learner.actor)
+    learner.step()
+    without_coin.step()
+    h = learner.values[:, :8]
+    assert_array_equal(h, without_coin.values[:, :8])  # the same inputs
+    for i, layer in enumerate((slice(8, 13), slice(13, 17))):
+        h = np.logaddexp(0.0, h @ state.W[i].T + state.b[i])
+        # sums of nine terms at most; the softplus is exact to 3 ulp
+        assert_allclose(learner.values[:, layer], h, rtol=1e-14, atol=0)
+    e = learner.values[:, 17] - (h @ state.W[2].T + state.b[2])[:, 0]
+    assert_allclose(np.abs(e), math.sqrt(0.4), rtol=0, atol=1e-13)
+    # 5 standard errors of a mean, and of a correlation with the first input, of 4000
+    assert abs(np.mean(e > 0.0) - 0.5) < 5 * 0.5 / math.sqrt(n)
+    assert abs(np.corrcoef(e, learner.values[:, 0])[0, 1]) < 5 / math.sqrt(n)
+    # the side is that of the noise which would be the output's
+    noise = [noise_of(settings_of(model, learner), 0, k)[-1] for k in range(50)]
+    assert_array_equal(e[:50] > 0.0, np.array(noise)[:, 0] > 0.0)
 
 
 # --- calculus ------------------------------------------------------------------------------------
@@ -413,8 +455,12 @@ def test_theorem_2_a_relaxed_batch_learns_backprops_gradient_through_the_reparam
         assert_allclose(ours.zb[i], expected.b[i], rtol=0, atol=THEOREM)
 
 
-def test_theorem_3_a_relaxed_batch_descends_the_squared_error_up_to_two_variances() -> None:
-    learner, model = relaxed_to_the_end(KINDS["regression answers"] | {"actor.gate_floor": 0.0})
+@pytest.mark.parametrize("action", ["sampled", "coin"])
+def test_theorem_3_a_relaxed_batch_descends_the_squared_error_up_to_two_variances(
+    action: str,
+) -> None:
+    changes = KINDS["regression answers"] | {"actor.gate_floor": 0.0, "actor.action": action}
+    learner, model = relaxed_to_the_end(changes)
     state, settings = state_of(learner.actor), settings_of(model, learner)
     ours = gradient_of(learner)
     _, _, answers = actions_and_answers(learner, model, 1)

@@ -53,7 +53,7 @@ def tick_row(
     ------
     InputError : no such step, unit or tick.
     """
-    start, stop = _step_rows(window, step)
+    start, stop = step_rows(window, step)
     if not 0 <= unit < units.layer.size:
         raise InputError(
             f"unit = {unit}: the {team} has units 0 to {units.layer.size - 1}, counted from the "
@@ -190,7 +190,7 @@ def _last_arrivals(
     return np.concatenate(found)
 
 
-def _step_rows(window: Window, step: int) -> tuple[int, int]:
+def step_rows(window: Window, step: int) -> tuple[int, int]:
     """Rows of events that a step of a window takes."""
     if not 0 <= step < window.n_steps:
         raise InputError(

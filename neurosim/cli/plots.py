@@ -208,6 +208,37 @@ def causes(
 
 
 @app.command
+def flow(runs: Runs, output: Output, window: int = 0, step: int = 0) -> None:
+    """Draw what went from unit to unit in one step: values, error packets and broadcasts.
+
+    Args:
+        runs: An asynchronous run's folder or run.h5.
+        output: The .png, .pdf or .svg file to write.
+        window: Number of the window, from 0.
+        step: Step of the window, from 0.
+    """
+    from neurosim.analysis import flow as analysis
+    from neurosim.analysis.traffic import check_asynchronous
+    from neurosim.analysis.windows import units_of, window_of
+    from neurosim.plots import flow, style
+    from neurosim.spec import TEAMS
+
+    style.check_figure_path(output)
+    with _one_opened(runs) as (label, run):
+        check_asynchronous(run)
+        chosen, teams = window_of(run, window), {}
+        for team in TEAMS:
+            units = units_of(run, team)
+            few = analysis.spread(units)
+            counted = analysis.flow(chosen, step, team, units, few)
+            softmax = getattr(run.spec, team).output == "softmax"
+            teams[team] = flow.Team(units, few, counted, softmax)
+        title = f"{label}, {_where(chosen)}, step {step}: packets sent, ticks and broadcasts"
+        flow.save(teams, title, output)
+    print(output)
+
+
+@app.command
 def operations(runs: Runs, output: Output) -> None:
     """Draw the operations that a step takes, and sparsity, under NeuroBench's names.
 

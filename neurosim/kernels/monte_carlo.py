@@ -15,23 +15,31 @@ from neurosim.kernels.team import (
     first_diverged,
     learn,
     local_packets,
+    pass_on,
     relax,
     scale_packets,
+    toss_coin,
     trace,
 )
 
 
 @kernel
-def act_batch(integers, floats, key, values):
+def act_batch(integers, floats, key, values, coin):
     """Line 6 for each sample: H[0] = S, then sample H[1], ..., H[L] = A with the current weights.
 
     values (n * U,) : the values of all units, sample after sample; the states are in it
+    coin : whether H[l] = mu[l] instead and a fair coin decides on A = mu[L] +- sqrt(var[L])
     """
     team = read_team(integers, floats)
     units = team.h.size
     for s in range(values.size // units):
         row = values[s * units : (s + 1) * units]
-        feed_forward(team, row[: team.size[0]], key)
+        state = row[: team.size[0]]
+        if coin:
+            toss_coin(team, key)
+            pass_on(team, state)
+        else:
+            feed_forward(team, state, key)
         for i in range(units):
             row[i] = team.h[i]
 

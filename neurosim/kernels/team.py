@@ -14,7 +14,7 @@ from neurosim.kernels.density import (
 )
 from neurosim.kernels.layer import feedback, potential, transpose
 from neurosim.kernels.learning import adam, annealed, power, trace_biases, trace_weights
-from neurosim.kernels.rng import EXPLORE, NOISE, normals, uniform
+from neurosim.kernels.rng import EXPLORE, NOISE, normal, normals, uniform
 
 PASSES, UPDATES = range(2)  # entries of Team.count
 FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c)**20 = 1e6 away
@@ -100,12 +100,31 @@ def hold_still(team, key):
             team.noise[i] = 0.0
 
 
+@aside
+def toss_coin(team, key):
+    """Noise of a pass whose hidden units output their means: 0, and at a Gaussian output +-1.
+
+    A = mu[L] +- sqrt(var[L]), by the sign of the normal number that would be the output's noise.
+    """
+    inputs, output = team.size[0], team.unit[-1]
+    for i in range(inputs, output):
+        team.noise[i] = 0.0
+    drawn = normal(key, team.count[PASSES], output - inputs, team.where)
+    team.noise[output] = 1.0 if drawn > 0.0 else -1.0
+
+
 @kernel
 def feed_forward(team, observation, key):
     """Lines 9-11: H[0] = S, then sample H[1], ..., H[L] = A with the current weights."""
     draw_noise(team, key)
     if team.explore < 1.0:
         hold_still(team, key)
+    pass_on(team, observation)
+
+
+@kernel
+def pass_on(team, observation):
+    """Lines 9-11 with noise that is drawn already."""
     for j in range(observation.size):
         team.h[j] = observation[j]
     for l in range(1, team.size.size):

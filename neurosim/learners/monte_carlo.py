@@ -51,6 +51,7 @@ class MonteCarlo:
         self._discrete = environment.discrete
         self._size = spec.batch.size
         self._answers = spec.batch.signal == "answer"
+        self._coin = spec.actor.action == "coin"
         self._block = build_team(
             "actor", spec.actor, _LEARNING, spec.adam, self._n_in, self._n_out, seed
         )
@@ -73,7 +74,7 @@ class MonteCarlo:
         inputs, answers = self._samples.draw(self._key, self.samples, self._size)
         self.values[:, : self._n_in] = inputs
         values = self.values.reshape(-1)
-        kernels.act_batch(*self._block, self._key, values)
+        kernels.act_batch(*self._block, self._key, values, self._coin)
         outputs = self.values[:, -self._n_out :]
         actions = outputs.argmax(axis=1) if self._discrete else outputs[:, 0]
         rewards = self._samples.rewards(actions, answers)
