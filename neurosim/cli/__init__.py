@@ -18,6 +18,7 @@ app.command(records.rerecord)
 app.command(records.audit)
 app.command(studies.tune)
 app.command(studies.reproduce)
+app.command(studies.compare)
 app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 

@@ -101,7 +101,7 @@ def resume(
 
 
 def list_models(runs: Folder = Path("runs")) -> None:
-    """List the models that come with neurosim, and the runs made so far.
+    """List the models and studies that come with neurosim, and the runs made so far.
 
     Args:
         runs: Folder of all runs.
@@ -110,11 +110,18 @@ def list_models(runs: Folder = Path("runs")) -> None:
     from rich.table import Table
 
     from neurosim import record, spec
+    from neurosim.studies.grid import read_grid
 
     models = Table("model", "what it is", box=None, header_style="bold")
     for name in spec.names():
         models.add_row(name, spec.load(name).spec.description)
     Console().print(models)
+    named = Table("study", "what it compares", box=None, header_style="bold")
+    for name in spec.studies():
+        named.add_row(name, read_grid(spec.shipped() / f"{name}.toml").title)
+    if named.row_count:
+        Console().print()
+        Console().print(named)
     if runs.is_dir() and any(runs.rglob("provenance.json")):
         table = Table("run", "episodes or batches", "state", box=None, header_style="bold")
         for folder in run_folders(runs):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from neurosim.errors import InputError
-from neurosim.spec import STUDIES, as_settings, shipped, studies
+from neurosim.spec import STUDIES, as_settings, load, shipped, studies
 from neurosim.studies.conditions import Condition
 
 
@@ -56,6 +56,7 @@ class Grid(NamedTuple):
             )
             for names in self.points()
         ]
+        self._check_mode()
         by_name: dict[str, str] = {}
         for each in conditions:
             other = by_name.setdefault(each.model.name, each.label)
@@ -74,6 +75,18 @@ class Grid(NamedTuple):
     def points(self) -> list[tuple[str, ...]]:
         """Names of the values of each condition, axis by axis, in the order of `conditions`."""
         return list(itertools.product(*(axis.settings for axis in self.axes)))
+
+    def _check_mode(self) -> None:
+        """Raise InputError where timing differs between conditions of a synchronous model."""
+        base = load(self.model, self.overrides)
+        settings = [each for axis in self.axes for each in axis.settings.values()]
+        keys = [key for setting in settings for key in setting if key.partition(".")[0] == "timing"]
+        if keys and base.mode != "asynchronous":
+            raise InputError(
+                f"{self.model}: {keys[0]}: belongs to the asynchronous mode, and the model has no "
+                f"section [timing]. Take another model, such as async/{self.model}, or --set "
+                "timing.clock=poisson."
+            )
 
     def _overrides(self, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield from self.overrides.items()

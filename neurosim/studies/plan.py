@@ -37,18 +37,15 @@ def describe(grid: Grid, jobs: Mapping[str, tuple[Job, Model]], workers: int) ->
     if not jobs:
         return f"{text}, all of them there."
     models = [model for _, model in jobs.values()]
-    tried = [
-        cost(model, grid.seeds[0])
-        for model in {m.name: m for m in (models[0], models[-1])}.values()
-    ]
-    share = len(jobs) / (len(tried) * min(workers, len(jobs)))
-    likely, longest = (share * sum(seconds) for seconds in zip(*tried, strict=True))
-    limit = (
-        "" if longest == likely else f", {_duration(longest)} if they become as long as they can"
-    )
+    tried = [cost(model, grid.seeds[0]) for model in (models[0], models[-1])]
+    each = len(jobs) / len(tried) / min(workers, len(jobs))
+    likely, longest = (each * sum(seconds) for seconds in zip(*tried, strict=True))
+    text = f"{text}, {len(jobs)} of them to make, in about {_duration(likely)}"
+    if longest == likely:
+        return f"{text}."
     return (
-        f"{text}, {len(jobs)} of them to make; about {_duration(likely)} with episodes as long as "
-        f"the first ones{limit}."
+        f"{text} if their episodes stay as long as the first ones, {_duration(longest)} if they "
+        "become as long as the task lets them."
     )
 
 
