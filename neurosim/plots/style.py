@@ -46,7 +46,8 @@ def check_figure_path(path: Path) -> None:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure.  Raises RunError where that fails."""
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same bits each time
     try:
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(path, metadata=dates.get(path.suffix))
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror}.") from error

@@ -1,7 +1,6 @@
 """The theorems, measured: Theorem 1, Appendix B.6, and Theorems 2 and 3, a panel each."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +42,6 @@ def draw(shown: Shown) -> Figure:
         _draw_gaps(axes, shown.N, gap)
         axes.set_title(f"Theorem {number}: {team} of cartpole")
     return figure
-
-
-def save(shown: Shown, path: Path) -> None:
-    """Draw into a .png, .pdf or .svg file."""
-    style.save_figure(draw(shown), path)
 
 
 def _draw_gradients(axes: Axes, gradients: Sequence[tuple[Floats, Floats, Floats]]) -> None:

@@ -8,7 +8,6 @@ the model cartpole as they are before they have learned.
 Everything is a function of SEED.  P parameters are in the order of `memory.Team.w`.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,8 @@ from neurosim.memory import Floats, Integers, Shared, Team
 from neurosim.network import weights
 from neurosim.plots import theory as plot
 from neurosim.spec import TEAMS, Spec, load
+from neurosim.studies.figures import save
+from neurosim.studies.tables import markdown, write_csv, write_page
 from neurosim.teams import SynchronousTeam
 
 SEED = 0
@@ -192,13 +193,8 @@ class _Shown(NamedTuple):
     moments: dict[str, Moments]
 
 
-def write(folder: Path, quick: bool) -> list[Path]:
-    """Measure everything; write theory.md, .csv, .png and .pdf into a folder, which is made.
-
-    quick : with few samples, in seconds.
-
-    Returns the paths.
-    """
+def write(runs: Path, results: Path, quick: bool, command: str) -> list[Path]:
+    """Measure everything; write theory.md, .csv, .png and .pdf.  No runs are needed."""
     nodes, samples, agents, states = (6, 20_000, 2, 5) if quick else (10, 400_000, 10, 20)
     integrals = integrate(nodes)
     shown = _Shown(
@@ -207,16 +203,12 @@ def write(folder: Path, quick: bool) -> list[Path]:
         {name: theorems_2_and_3(name, agents, states) for name in TEAMS},
         variance_reduction(integrals, samples),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    page, table, *figures = [folder / f"theory.{kind}" for kind in ("md", "csv", "png", "pdf")]
-    page.write_text("\n\n".join(_page(shown)) + "\n", encoding="utf-8")
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(_rows(shown))
-    for path in figures:
-        plot.save(_figure(shown), path)
-    return [page, table, *figures]
+    parts = [f"{part}\n" for part in _page(shown)]
+    return [
+        write_page(results / "theory.md", "The theorems on neurosim's teams", parts, command),
+        write_csv(results / "theory.csv", COLUMNS, list(_rows(shown))),
+        *save(plot.draw(_figure(shown)), results / "theory"),
+    ]
 
 
 def _rows(shown: _Shown) -> Iterator[Sequence[Any]]:
@@ -249,7 +241,6 @@ def _page(shown: _Shown) -> Iterator[str]:
     """Paragraphs of the page."""
     u, m = shown.unbiased, shown.moments
     apart, largest = np.abs(u.integral - u.exact).max(), np.abs(u.exact).max()
-    yield "# The theorems on neurosim's teams"
     yield (
         "The tiny team (2-2-2-3, softplus) is given two inputs of -1 or 1 and answers how many "
         "are 1; the reward is 1 or -1. Expectations over its hidden units are integrated by "
@@ -263,7 +254,7 @@ def _page(shown: _Shown) -> Iterator[str]:
         f"the second is within {np.abs(u.z).max():.2f} standard errors of the first in each of "
         f"{u.z.size} entries; chi-square is {u.chi_square:.1f} for {u.degrees} degrees of freedom."
     )
-    yield _table(
+    yield markdown(
         ["parameter", "E[G ∇ log Pr(A given S)]", "E[G ∇ log π_l]", "standard error", "z"],
         [
             [name, f"{exact:.5f}", f"{estimate:.5f}", f"{error:.5f}", f"{z:.2f}"]
@@ -286,7 +277,7 @@ def _page(shown: _Shown) -> Iterator[str]:
         f"(an unbiased one would be by {_listed(100 * m['N = 20'].bias_error, '.1f')} % with so "
         "many samples)."
     )
-    yield _table(
+    yield markdown(
         ["estimator", "layer", "variance", "standard error", "relative bias", "if unbiased"],
         [
             [name, str(layer), *(f"{x:.2e}" for x in of_layer)]
@@ -315,7 +306,7 @@ def _page_of_gaps(number: int, team: str, gaps: Gaps) -> Iterator[str]:
         f"{gaps.gap[-1].max():.1e} in any case and layer. The factor between the two is then "
         f"{gaps.scale:g}, as the theorem says, to {factor_off:.1e} of it."
     )
-    yield _table(
+    yield markdown(
         ["N", "layer 1", "layer 2", "output"],
         [
             [str(N), *(f"{x:.1e}" for x in of_layers)]
@@ -328,12 +319,6 @@ def _listed(numbers: Floats, form: str) -> str:
     """Such as "1, 2 and 3"."""
     *first, last = (format(x, form) for x in numbers)
     return f"{', '.join(first)} and {last}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _figure(shown: _Shown) -> plot.Shown:
