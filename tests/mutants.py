@@ -45,6 +45,7 @@ SHARED_WEIGHTS = f"{ASYNCHRONOUS}feedback_weights_that_start_as_the_weights_stay
 
 ASYNCHRONOUS_RUN = "test_asynchronous_run.py::test_"
 RECORDER = "test_recorder.py::test_"
+REPRODUCTION = "test_reproduction.py::test_"
 WHOLE_CHUNKS = (
     f"{RECORDER}every_segment_begins_with_a_whole_chunk_and_writes_the_unfinished_one_again[memory]"
 )
@@ -638,6 +639,64 @@ DEFECTS = (
         "files.pop(min(gaps)).unlink()",
         "test_checkpoint.py::"
         "test_at_most_eight_checkpoints_are_kept_and_they_are_spread_over_the_run[1]",
+    ),
+    Defect(
+        "the standard deviation of a sample is of n - 1",
+        "analysis/statistics.py",
+        "std=float(values.std()),",
+        "std=float(values.std(ddof=1)),",
+        f"{REPRODUCTION}a_sample_is_described_by_the_textbook_formulas",
+    ),
+    Defect(
+        "Holm's corrected p falls again",
+        "analysis/statistics.py",
+        "largest = max(largest, min(1.0, (len(p) - rank) * p[index]))",
+        "largest = min(1.0, (len(p) - rank) * p[index])",
+        "test_comparison.py::test_holms_correction_is_that_of_his_example",
+    ),
+    Defect(
+        "conditions are compared with the last one",
+        "studies/comparison.py",
+        "differences = [None, *(compare(each, scores[0]) for each in scores[1:])]",
+        "differences = [None, *(compare(each, scores[-1]) for each in scores[1:])]",
+        "test_comparison.py::test_the_table_is_of_the_run_files_paired_by_seed",
+    ),
+    Defect(
+        "a run of a model with other values is taken for one's own",
+        "experiment.py",
+        'if replace(there.spec, description="") != replace(model.spec, description=""):',
+        "if there.name != model.name:",
+        f"{REPRODUCTION}a_run_with_other_values_is_not_taken_for_it_but_one_with_other_words_is",
+    ),
+    Defect(
+        "a published mean is met from below alone",
+        "reproduction/table1.py",
+        "if abs(difference) <= published.std:",
+        "if 0 <= -difference <= published.std:",
+        f"{REPRODUCTION}the_verdict_is_of_the_published_standard_deviation[just_within]",
+    ),
+    Defect(
+        "a search forgets the trial that was running",
+        "tuning.py",
+        "trial = left.pop() if left else study.ask()",
+        "trial = study.ask()",
+        "test_tuning.py::"
+        "test_a_search_that_was_stopped_goes_on_and_finishes_the_trial_that_was_running",
+    ),
+    Defect(
+        "a trial's score is that of its last seed",
+        "tuning.py",
+        "study.tell(trial, sum(scores) / len(scores))",
+        "study.tell(trial, scores[-1])",
+        "test_tuning.py::"
+        "test_the_models_own_values_are_tried_first_and_the_best_values_score_what_is_said",
+    ),
+    Defect(
+        "runs that had not begun when a worker was killed are forgotten",
+        "sweep/processes.py",
+        "left = [name for name in killed if name not in begun]",
+        "self.ended |= {n: _killed(n) for n in killed if n not in begun}",
+        "test_sweep.py::test_a_run_that_kills_its_workers_fails_alone_and_is_named",
     ),
 )
 

@@ -61,6 +61,7 @@ def test_of_one_or_two_or_equal_scores_there_is_no_interval() -> None:
 @pytest.mark.parametrize(
     ("mean", "expected"),
     [(11.0, "within ± 1 std"), (9.0, "within ± 1 std"), (11.1, "better"), (8.9, "worse")],
+    ids=["just_within", "within_from_below", "above", "below"],
 )
 def test_the_verdict_is_of_the_published_standard_deviation(mean: float, expected: str) -> None:
     assert table1.verdict(describe([mean]), Published(10.0, 1.0)) == expected
@@ -93,8 +94,12 @@ def test_a_run_with_other_values_is_not_taken_for_it_but_one_with_other_words_is
     assert experiment.is_made(reworded, 0, tmp_path)
     other = neurosim.load("cartpole", {**TINY, "learning.gamma": 0.5})
     for ask in (experiment.is_made, experiment.make):
-        with pytest.raises(InputError, match="other values"):
+        said = ""
+        try:
             ask(other, 0, tmp_path)
+        except InputError as error:
+            said = str(error)
+        assert "other values" in said
 
 
 def test_a_folder_left_by_a_run_that_was_killed_as_it_began_is_used(tmp_path: Path) -> None:
