@@ -156,44 +156,65 @@ def _search(
     on_trial: OnTrial | None,
 ) -> None:
     """Ask for trials and run them until `trials` have ended."""
-    from optuna import Trial
     from optuna.trial import TrialState
 
-    running: dict[Future[float], tuple[Trial, Model, list[float]]] = {}
-    left = [Trial(study, each._trial_id) for each in study.get_trials(states=[TrialState.RUNNING])]
+    running: dict[Future[float], _Begun] = {}
+    left = []
+    for each in study.get_trials(states=[TrialState.RUNNING]):
+        begun = _resumed(study, each)
+        if begun.runs == len(seeds):
+            study.tell(begun.trial, begun.mean)
+        else:
+            left.append(begun)
 
-    def submit(trial: "Trial", variant: Model, scores: list[float]) -> None:
-        future = executor.submit(score_run, variant, seeds[len(scores)])
-        running[future] = trial, variant, scores
+    def submit(begun: _Begun) -> None:
+        values = {
+            each.name: begun.trial.suggest_float(each.name, each.low, each.high, log=each.low > 0)
+            for each in space
+        }
+        variant = parse(model.text, model.name, overrides(model, space, values))
+        running[executor.submit(score_run, variant, seeds[begun.runs])] = begun
 
     while True:
         ended = _ended(study)
         while len(running) < workers and len(ended) + len(running) < trials:
-            trial = left.pop() if left else study.ask()
-            values = {
-                each.name: trial.suggest_float(each.name, each.low, each.high, log=each.low > 0)
-                for each in space
-            }
-            submit(trial, parse(model.text, model.name, overrides(model, space, values)), [])
+            submit(left.pop() if left else _Begun(study.ask(), 0, 0.0))
         if not running:
             return
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            trial, variant, scores = running.pop(future)
-            scores.append(future.result())
-            if scores[-1] == float("-inf"):
+            trial, runs, mean = running.pop(future)
+            score = future.result()
+            if score == float("-inf"):
                 study.tell(trial, state=TrialState.PRUNED)
             else:
-                trial.report(sum(scores) / len(scores), len(scores))
-                if len(scores) == len(seeds):
-                    study.tell(trial, sum(scores) / len(scores))
+                begun = _Begun(trial, runs + 1, (runs * mean + score) / (runs + 1))
+                trial.report(begun.mean, begun.runs)
+                if begun.runs == len(seeds):
+                    study.tell(trial, begun.mean)
                 elif trial.should_prune():
                     study.tell(trial, state=TrialState.PRUNED)
                 else:
-                    submit(trial, variant, scores)
+                    submit(begun)
                     continue
             if on_trial:
                 on_trial(len(_ended(study)), study.best_value if _whole(study) else float("nan"))
+
+
+class _Begun(NamedTuple):
+    """A trial that has not ended."""
+
+    trial: "Trial"
+    runs: int  # that it has had
+    mean: float  # of their scores
+
+
+def _resumed(study: "Study", found: "FrozenTrial") -> _Begun:
+    """A trial that was begun by an earlier call."""
+    from optuna import Trial
+
+    runs = found.last_step or 0
+    return _Begun(Trial(study, found._trial_id), runs, found.intermediate_values.get(runs, 0.0))
 
 
 def overrides(model: Model, space: Sequence[Range], values: Mapping[str, float]) -> dict[str, Any]:

@@ -678,16 +678,16 @@ DEFECTS = (
     Defect(
         "a search forgets the trial that was running",
         "tuning.py",
-        "trial = left.pop() if left else study.ask()",
-        "trial = study.ask()",
+        "left.pop() if left else _Begun(study.ask(), 0, 0.0)",
+        "_Begun(study.ask(), 0, 0.0)",
         "test_tuning.py::"
         "test_a_search_that_was_stopped_goes_on_and_finishes_the_trial_that_was_running",
     ),
     Defect(
         "a trial's score is that of its last seed",
         "tuning.py",
-        "study.tell(trial, sum(scores) / len(scores))",
-        "study.tell(trial, scores[-1])",
+        "study.tell(trial, begun.mean)",
+        "study.tell(trial, score)",
         "test_tuning.py::"
         "test_the_models_own_values_are_tried_first_and_the_best_values_score_what_is_said",
     ),

@@ -106,8 +106,8 @@ def test_a_search_that_was_stopped_goes_on_and_finishes_the_trial_that_was_runni
     seen: list[float] = []
 
     def killed_at_the_third(variant: Model, seed: int) -> float:
-        if len(seen) == 2 * len(SEEDS):
-            raise KeyboardInterrupt
+        if len(seen) == 2 * len(SEEDS) + 1:
+            raise KeyboardInterrupt  # after the first run of the third trial
         seen.append(variant.spec.actor.alpha[0])
         return 1.0
 
@@ -119,6 +119,8 @@ def test_a_search_that_was_stopped_goes_on_and_finishes_the_trial_that_was_runni
     rows = trials_in(tmp_path, model)
     assert [row["trial"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert len({row["actor.alpha[0]"] for row in rows}) == 5
+    averages = [float(row["after_seed_1001"]) for row in rows]
+    assert averages == [1.0, 1.0, 1.5, 2.0, 2.0]  # of the third, one run each time
     assert found.score == 2.0
     assert tuning.tune(model, space, SEEDS, 5, tmp_path) == found  # nothing is left to try
 
