@@ -546,6 +546,23 @@ def test_ctrl_c_reaches_both_workers_and_their_runs_can_be_resumed() -> None:
             assert len(run.episodes) > 0
 
 
+def test_all_runs_below_a_folder_are_resumed_together(do: Neurosim, tmp_path: Path) -> None:
+    model = neurosim.load("cartpole", {"task.episodes": 4})
+    for seed in (0, 1):
+        with pytest.raises(neurosim.RunError):
+            neurosim.run(model, seed, on_episode=lambda episode: episode.number == 2)
+    neurosim.run(model, 2)
+    done = do("resume", "runs/cartpole", "--quiet")
+    assert done.status == 0
+    assert str(run_folder(0)) in done.out
+    assert str(run_folder(2)) not in done.out  # it was complete
+    for seed in (0, 1, 2):
+        with neurosim.open(run_folder(seed)) as run:
+            assert run.complete
+    assert "complete already" in do("resume", "runs/cartpole").out
+
+
+
 @pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="needs /proc")
 def test_ctrl_c_while_the_workers_start_ends_without_a_traceback() -> None:
     process = start("run", "cartpole", "--seeds", "0:2", "--workers", "2", *LONG)
