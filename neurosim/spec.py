@@ -9,6 +9,7 @@ and the remedy.
 import difflib
 import re
 import tomllib
+import zlib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,7 @@ OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
     *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
 )
 STUDIES = "studies/"  # folder of files that are grids of models
+LONGEST_SETTINGS = 150  # characters of settings in a model's name
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
 BY_BACKPROP = ("backprop", "reparameterised")  # rules whose gradients come down the layers
@@ -319,6 +321,8 @@ def parse(
 def variant(model: Model, overrides: Mapping[str, Any]) -> Model:
     """A model with other values, which its name tells: "cartpole+actor.N=40".  Raises InputError.
 
+    Of many values, which would make too long a name of a folder, it has the checksum.
+
     Parameters
     ----------
     model : what `load` returned.
@@ -326,7 +330,10 @@ def variant(model: Model, overrides: Mapping[str, Any]) -> Model:
     """
     if not overrides:
         return model
-    name = "+".join([model.name, *as_settings(overrides)])
+    settings = "+".join(as_settings(overrides))
+    if len(settings) > LONGEST_SETTINGS:
+        settings = f"{zlib.crc32(settings.encode()):08x}"
+    name = f"{model.name}+{settings}"
     return parse(model.text, model.name, overrides)._replace(name=name)
 
 

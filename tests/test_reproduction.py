@@ -124,6 +124,22 @@ def test_a_model_with_other_values_has_a_name_and_a_folder_of_its_own(tmp_path: 
     assert (read, seed) == (changed, 0)
 
 
+def test_a_model_with_many_other_values_has_a_short_name() -> None:
+    base = neurosim.load("cartpole")
+    names = set()
+    for steps in (3, 4):
+        many = {
+            f"{team}.var": [0.1, 0.2, 0.3][: 2 + (team == "critic")] for team in ("actor", "critic")
+        }
+        many |= {f"{team}.alpha": [0.0123, 0.0456, 0.0789] for team in ("actor", "critic")}
+        many |= {f"{team}.anneal_to": [0.125, 0.25, 0.5] for team in ("actor", "critic")}
+        names.add(variant(base, {**many, "actor.N": steps}).name)
+    assert len(names) == 2
+    for name in names:
+        assert name.startswith("cartpole+")
+        assert len(name) < 30
+
+
 # Tables and figures
 
 
