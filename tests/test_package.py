@@ -83,7 +83,7 @@ def test_from_the_wheel_alone_the_command_finds_its_models(
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import neurosim.cli, neurosim.spec\n"
         "assert neurosim.__file__.startswith(sys.argv[1]), neurosim.__file__\n"
-        "print(*neurosim.spec.names(), sep='\\n')\n"
+        "print(*sorted(neurosim.spec.names() + neurosim.spec.studies()), sep='\\n')\n"
         "neurosim.spec.load('cartpole')\n"
     )
     names = check(sys.executable, "-c", code, tmp_path, cwd=tmp_path).split()
