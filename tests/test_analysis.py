@@ -13,7 +13,16 @@ import pytest
 from matplotlib.patches import FancyArrowPatch
 
 import neurosim
-from neurosim.analysis import activity, causality, coverage, energy, flow, operations, traffic
+from neurosim.analysis import (
+    actions,
+    activity,
+    causality,
+    coverage,
+    energy,
+    flow,
+    operations,
+    traffic,
+)
 from neurosim.analysis.observations import find_component, observed
 from neurosim.analysis.operations import Operations
 from neurosim.analysis.trajectories import episode_rows, trajectory
@@ -76,6 +85,37 @@ def by_hand(rows: Sequence[tuple[float, str, int, float, int, int]], steps: Sequ
     )
     first = np.array([*steps, len(rows)])
     return SimpleNamespace(number=0, n_steps=len(steps), events=events, first_event=first)
+
+
+# --- actions -------------------------------------------------------------------------------------
+
+
+def taking(taken: Sequence[Any], lengths: Sequence[int]) -> Any:
+    """A run with these actions, in episodes of these lengths."""
+    steps, episodes = Rows(action=np.array(taken)), Rows(length=np.array(lengths))
+    return SimpleNamespace(path="run", steps=steps, episodes=episodes)
+
+
+def test_shares_are_counted_block_by_block_of_episodes() -> None:
+    run = taking([0, 0, 2, 1, 1, 1, 2, 2, 2, 2], [1, 3, 2, 4])
+    assert actions.count_actions([run]) == 3
+    found = actions.shares(run, 4, blocks=2)
+    assert found.last.tolist() == [2, 4]
+    assert found.share.tolist() == [[0.5, 0.25, 0.25, 0.0], [0.0, 2 / 6, 4 / 6, 0.0]]
+    each = actions.shares(run, 3, blocks=25)
+    assert each.last.tolist() == [1, 2, 3, 4]
+    assert each.share[1].tolist() == [1 / 3, 1 / 3, 1 / 3]
+
+
+def test_steps_of_an_unfinished_episode_are_not_counted() -> None:
+    run = taking([0, 1, 1, 1], [1, 1])
+    assert actions.shares(run, 2, blocks=1).share.tolist() == [[0.5, 0.5]]
+
+
+def test_shares_need_discrete_actions_and_an_episode() -> None:
+    for taken, lengths in (([[0.5]], [1]), ([0.5], [1]), ([], [])):
+        with pytest.raises(InputError):
+            actions.shares(taking(taken, lengths), actions.count_actions([taking(taken, lengths)]))
 
 
 # --- trajectories and coverage -------------------------------------------------------------------

@@ -426,6 +426,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     [
         ("trajectories", ["layers", "more", "agents", "plain"], ["--episodes", "1,3"]),
         ("trajectories", ["plain"], ["--episodes", "2", "--x", "pole angle", "--y", "3"]),
+        ("actions", ["layers", "more"], []),
         ("coverage", ["layers", "more", "agents"], ["--bins", "7"]),
         ("activity", ["layers"], ["--window", "1", "--team", "critic"]),
         ("activity", ["agents"], ["--near", "0.5"]),

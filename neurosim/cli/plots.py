@@ -99,6 +99,29 @@ def coverage(
 
 
 @app.command
+def actions(runs: Runs, output: Output) -> None:
+    """Draw how often each action is taken as runs learn, and what the runs scored.
+
+    Args:
+        runs: Folders of runs, or folders of several seeds, or run.h5 files; of one task.
+        output: The .png, .pdf or .svg file to write.
+    """
+    from neurosim.analysis import actions as analysis
+    from neurosim.plots import actions, style
+
+    style.check_figure_path(output)
+    with _opened(runs) as opened:
+        count = analysis.count_actions(list(opened.values()))
+        lines = [
+            actions.Line(analysis.shares(run, count), float(run.episodes["return"][:].mean()))
+            for run in opened.values()
+        ]
+        names = dict.fromkeys(str(run.attribute("model_name")) for run in opened.values())
+        actions.save(lines, f"{', '.join(names)}: {len(lines)} runs", output)
+    print(output)
+
+
+@app.command
 def activity(
     runs: Runs,
     output: Output,
