@@ -69,7 +69,7 @@ def energy(network: Network, H: list[Floats]) -> Floats:
             log_pi = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
             total -= (H[k + 1] * log_pi).sum(axis=-1)
         else:
-            mu, _ = _mean(network, H, k)
+            mu, _ = mean_and_slope(network, H, k)
             squares = (H[k + 1] - mu) ** 2 / var + np.log(2.0 * np.pi * var)
             total += 0.5 * squares.sum(axis=-1)
     return total
@@ -84,7 +84,7 @@ def slope(network: Network, H: list[Floats]) -> list[Floats]:
     packets = _packets(network, H)
     gradient = []
     for k in range(len(network.W) - 1):
-        mu, _ = _mean(network, H, k)
+        mu, _ = mean_and_slope(network, H, k)
         gradient.append((H[k + 1] - mu) / network.var[k] - packets[k + 1] @ network.W[k + 1])
     return gradient
 
@@ -130,7 +130,7 @@ def backprop(network: Network, H: list[Floats]) -> list[Floats]:
         inputs = np.concatenate([H[k], np.ones((*H[k].shape[:-1], 1))], axis=-1)
         gradients.insert(0, g[..., :, None] * inputs[..., None, :])
         if k > 0:
-            g = _mean(network, H, k - 1)[1] * (g @ network.W[k])
+            g = mean_and_slope(network, H, k - 1)[1] * (g @ network.W[k])
     return gradients
 
 
@@ -140,7 +140,7 @@ def _potential(network: Network, H: list[Floats], k: int) -> Floats:
     return p
 
 
-def _mean(network: Network, H: list[Floats], k: int) -> tuple[Floats, Floats]:
+def mean_and_slope(network: Network, H: list[Floats], k: int) -> tuple[Floats, Floats]:
     """Mean f(p) and slope f'(p) of layer k + 1; of a softmax the probabilities, and slopes 1."""
     p = _potential(network, H, k)
     if network.activation[k] == SOFTMAX:
@@ -155,7 +155,7 @@ def _packets(network: Network, H: list[Floats]) -> list[Floats]:
     """Error packets g[l] = d log pi_l / d p[l] of all layers, each (..., n(l))."""
     packets = []
     for k, var in enumerate(network.var):
-        mu, f_slope = _mean(network, H, k)
+        mu, f_slope = mean_and_slope(network, H, k)
         scale = network.T if network.activation[k] == SOFTMAX else var
         packets.append((H[k + 1] - mu) * f_slope / scale)
     return packets

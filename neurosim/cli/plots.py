@@ -352,6 +352,26 @@ def feedback(runs: Runs, output: Output) -> None:
     print(output)
 
 
+@app.command
+def stability(runs: Runs, output: Output) -> None:
+    """Draw how near the relaxation comes to its limits in the course of a run.
+
+    Args:
+        runs: A run's folder or run.h5.
+        output: The .png, .pdf or .svg file to write.
+    """
+    from neurosim.analysis.stability import of_run
+    from neurosim.plots import stability, style
+
+    style.check_figure_path(output)
+    with _one_opened(runs) as (label, run):
+        moments = of_run(run)
+        if not moments:
+            raise InputError(f"{run.path}: no team of it relaxes; name a run of MAP propagation.")
+        stability.save(moments, label, output)
+    print(output)
+
+
 def curves_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None]:
     """Returns of each model's runs, None; or rewards of their batches and the size of a batch."""
     from neurosim import record

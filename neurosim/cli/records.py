@@ -1,12 +1,18 @@
 """Commands on what a run has recorded."""
 
 import sys
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from neurosim.cli.arguments import Folder
+from neurosim.cli.arguments import Folder, run_folders, settings
 from neurosim.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosim.analysis.stability import Limits
 
 
 def rerecord(
@@ -83,6 +89,78 @@ def audit(
     if report.n_mismatches > len(report.mismatches):
         console.print(f"... and {report.n_mismatches - len(report.mismatches)} more.")
     sys.exit(1)
+
+
+def stability(
+    what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]],
+    seed: int = 0,
+    mode: Literal["synchronous", "asynchronous"] | None = None,
+    set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
+) -> None:
+    """How far relaxation is from its limits: the largest stable step, the longest stable delay.
+
+    Of a model its teams are judged before they have learned, of a run at its beginning, its end,
+    and wherever it holds weights between.  See docs/analysis-learning.md.
+
+    Args:
+        what: A model's name or path, or a run's folder or file.
+        seed: Seed of a model's initial weights and states.
+        mode: Judge a model in this mode, as `neurosim run` takes it.
+        set: Other values for keys of a model, such as critic.step_size=1.
+    """
+    from neurosim import experiment, record, spec
+    from neurosim.analysis.stability import of_model, of_run
+
+    if Path(what).is_dir() or what.endswith(".h5"):
+        if set or mode or seed:
+            raise InputError(f"{what} is a run: --seed, --mode and --set are for models.")
+        for folder in run_folders(Path(what)):
+            with record.open_run(folder) as opened:
+                moments = of_run(opened)
+            print(folder)
+            _show_limits(
+                {
+                    team: [(f"{m.what}, episode {m.episode:.4g}", m.limits) for m in each]
+                    for team, each in moments.items()
+                }
+            )
+        return
+    model = spec.load(what, settings(set), mode)
+    with closing(experiment.check_model(model, seed)) as environment:
+        found = of_model(model, environment, seed)
+    _show_limits({team: [("fresh weights", each)] for team, each in found.items()})
+
+
+def _show_limits(teams: "Mapping[str, Sequence[tuple[str, Limits]]]") -> None:
+    """A table of limits, then a verdict on each team at the moment that is closest to a limit."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    if not teams:
+        print("No team relaxes: this is of MAP propagation, with N > 0 and hidden layers.")
+        return
+    table = Table("team", "when", "states", box=None, header_style="bold")
+    for heading in (
+        *("lambda_max median", "max", "largest step", "step_size"),
+        *("o", "critical delay", "delay"),
+    ):
+        table.add_column(heading, justify="right")
+    for team, moments in teams.items():
+        for when, limits in moments:
+            numbers = (
+                *(np.median(limits.lambda_max), limits.lambda_max.max(), limits.largest_step),
+                *(limits.step_size, limits.o, limits.critical_delay),
+            )
+            delay = "" if limits.delay is None else f"{limits.delay:.3g}"
+            cells = [f"{number:.3g}" for number in numbers]
+            table.add_row(team, when, str(limits.lambda_max.size), *cells, delay)
+    console = Console()
+    console.print(table)
+    for team, moments in teams.items():
+        when, limits = max(moments, key=lambda moment: moment[1].o)
+        place = f" ({when})" if len(moments) > 1 else ""
+        print(f"{team}: {limits.verdict}{place}")
 
 
 def _bounds(steps: str) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """Commands on models and runs."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +24,7 @@ from neurosim.errors import InputError
 if TYPE_CHECKING:
     from neurosim.spec import Model
     from neurosim.sweep import Job
+    from neurosim.tasks import Environment
 
 
 def run(
@@ -64,7 +67,10 @@ def run(
     loaded = spec.load(model, overrides, mode)
     chosen = [seed] if seeds is None else seed_range(seeds)
     for each in chosen:
-        experiment.check_before_run(loaded, each, out, force=force).close()
+        environment = experiment.check_before_run(loaded, each, out, force=force)
+        with closing(environment):
+            if each == chosen[0]:
+                _warn_of_instability(loaded, environment, each)
     jobs = {}
     for each in chosen:
         if force:
@@ -149,6 +155,14 @@ def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
             _summarise([folder])
     else:
         print(spec.load(what).text, end="")
+
+
+def _warn_of_instability(model: "Model", environment: "Environment", seed: int) -> None:
+    """Say on stderr where the relaxation of fresh weights is beyond its limits."""
+    from neurosim.analysis.stability import of_model, warnings
+
+    for warning in warnings(of_model(model, environment, seed, episodes=1, steps=5)):
+        print(f"neurosim: warning: {warning}", file=sys.stderr)
 
 
 def _window(text: str) -> dict[str, Any]:
