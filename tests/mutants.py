@@ -698,6 +698,20 @@ DEFECTS = (
         "self.ended |= {n: _killed(n) for n in killed if n not in begun}",
         "test_sweep.py::test_a_run_that_kills_its_workers_fails_alone_and_is_named",
     ),
+    Defect(
+        "the loop of two packets turns the wrong way",
+        "analysis/stability.py",
+        "D = np.arccos(-1.0 / o)",
+        "D = np.arccos(1.0 / o)",
+        "test_stability.py::test_the_delay_equation_settles_below_the_critical_delay_and_not_above",
+    ),
+    Defect(
+        "a unit feels the whole Hessian by way of packets",
+        "analysis/stability.py",
+        "return float(self.lambda_max.max() - 1.0)",
+        "return float(self.lambda_max.max())",
+        "test_stability.py::test_verdicts_and_warnings",
+    ),
 )
 
 
