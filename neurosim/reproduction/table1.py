@@ -28,10 +28,10 @@ METHODS = {  # of the paper, and the folder of their model files
     "REINFORCE, Thomas 2011": "thomas/",
     "Backprop": "backprop/",
 }
-OTHERS = {  # that the paper has no row for, and the tasks they are run on
-    "Backprop, eq. (10)": ("reparameterised/", tuple(TASKS)),
-    "MAP propagation, as published": ("published/", ("lunarlander",)),
-}
+OTHERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {  # folder, tasks, other values
+    "Backprop, eq. (10)": ("reparameterised/", ("acrobot", "cartpole", "mountaincar"), {}),
+    "MAP propagation, discount 0.99": ("", ("lunarlander",), {"learning.gamma": 0.99}),
+}  # that the paper has no row for
 RECENT = 100  # episodes at the end of a run
 
 
@@ -47,10 +47,10 @@ def conditions(quick: bool) -> list[Condition]:
 
 def row(method: str, task: str, quick: bool) -> Condition:
     """The runs of a method on a task."""
-    folder = METHODS[method] if method in METHODS else OTHERS[method][0]
+    folder, _, changed = (METHODS[method], (), {}) if method in METHODS else OTHERS[method]
     seeds = MORE_SEEDS.get((method, task), SEEDS)
     shortened: dict[str, Any] | None = {"task.episodes": QUICK_EPISODES[task]} if quick else None
-    return condition(method, task, folder + task, seeds, shortened)
+    return condition(method, task, folder + task, seeds, shortened, changed)
 
 
 def write(runs: Path, results: Path, quick: bool, command: str) -> list[Path]:
