@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from neurosim.analysis.returns import running_average
 from neurosim.memory import Floats
@@ -69,8 +70,10 @@ def draw_panels(panels: Sequence[Panel], columns: int, one_legend: bool) -> Figu
     figure = Figure(figsize=(0.4 + 3.6 * columns, 0.4 + 2.9 * rows))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=True):
-        _draw_on(axes, panel)
-        axes.set_title(panel.title, fontsize=9)
+        _draw_on(axes, panel, counted=False)
+        counts = sorted({len(runs) for runs in panel.returns.values()})
+        runs = "one run each" if counts == [1] else f"mean ± std of {_range(counts)} runs"
+        axes.set_title(f"{panel.title}\n{runs}", fontsize=9)
         if not one_legend:
             axes.legend(loc="best", fontsize=7)
     if one_legend:
@@ -78,7 +81,12 @@ def draw_panels(panels: Sequence[Panel], columns: int, one_legend: bool) -> Figu
     return figure
 
 
-def _draw_on(axes: Axes, panel: Panel) -> None:
+def _range(counts: Sequence[int]) -> str:
+    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+
+
+def _draw_on(axes: Axes, panel: Panel, *, counted: bool = True) -> None:
+    """Draw the curves of a panel; `counted`: the labels say of how many runs."""
     averages = []
     batch = panel.batch
     window = WINDOW if batch is None else BATCH_WINDOW
@@ -94,7 +102,7 @@ def _draw_on(axes: Axes, panel: Panel) -> None:
         else:
             axes.fill_between(numbers, mean - spread, mean + spread, alpha=0.2, color=colour, lw=0)
             text = f"{label}, mean ± std of {len(runs)} runs"
-        axes.plot(numbers, mean, color=colour, lw=1.5, label=text)
+        axes.plot(numbers, mean, color=colour, lw=1.5, label=text if counted else label)
         averages.append(mean)
     if batch is not None:  # the first errors of a regression are a hundred times the last ones
         later = np.concatenate([each[int(SHOWN_FROM * each.size) :] for each in averages])
@@ -102,6 +110,8 @@ def _draw_on(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(later.min() - room, later.max() + room)
     unit, value = ("episode", "return") if batch is None else ("samples", "reward")
     axes.set_xlabel(unit)
+    if batch is not None:
+        axes.xaxis.set_major_formatter(EngFormatter())
     many = "episodes" if batch is None else "batches"
     axes.set_ylabel(f"{value}, average of the last {window} {many}")
     axes.margins(x=0)

@@ -28,7 +28,7 @@ FIG_1: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("MAP propagation (RL)", "regression/map_prop_rl", {}),
         ("Backprop", "regression/backprop", {}),
     ],
-    "Scalar regression, forms of the rule of Appendix C": [
+    "Scalar regression, Appendix C": [
         ("gate floor 0.01 σ", "regression/map_prop_sl", {}),
         ("no floor", "regression/map_prop_sl", {"actor.gate_floor": 0.0}),
         ("no floor, N = 40", "regression/map_prop_sl", {"actor.gate_floor": 0.0, "actor.N": 40}),
