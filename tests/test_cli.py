@@ -562,7 +562,6 @@ def test_all_runs_below_a_folder_are_resumed_together(do: Neurosim, tmp_path: Pa
     assert "complete already" in do("resume", "runs/cartpole").out
 
 
-
 @pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="needs /proc")
 def test_ctrl_c_while_the_workers_start_ends_without_a_traceback() -> None:
     process = start("run", "cartpole", "--seeds", "0:2", "--workers", "2", *LONG)
