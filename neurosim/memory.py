@@ -39,7 +39,7 @@ class Team(NamedTuple):
     mu: Floats  # (U,) means; outcome probabilities of a softmax output
     slope: Floats  # (U,) f'(p)
     g: Floats  # (U,) error packets d log pi / d p
-    f: Floats  # (U,) feedback, W' g of the layer above
+    f: Floats  # (U,) feedback, W' g of the layer above; of a team that climbs, values held
     var: Floats  # (U,) variances (units of h squared); 1 for inputs and softmax outcomes, 0 for
     # deterministic units
     noise: Floats  # (U,) standard normal noise of the last sample, 0 where a hidden unit does not
@@ -56,6 +56,7 @@ class Team(NamedTuple):
     T: float  # temperature of a softmax output, divides the potentials
     N: int  # relaxation steps
     c: float  # relaxation step, alpha_h = c * var
+    proposal: float  # of hill climbing, in standard deviations; 0: relaxation by gradient
     trace_decay: float  # gamma * lambda
     gated: bool  # critic: gradients are times 1 / (A - mu), eq. (68), but for those by backprop
     backprop: bool  # gradients come down through the layers, eq. (10); else each layer has its own

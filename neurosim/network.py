@@ -56,6 +56,7 @@ def build_team(
     settings = {
         reading.T: 1.0 if spec.T is None else spec.T,
         reading.C: spec.step_size,
+        reading.PROPOSAL: spec.proposal or 0.0,
         reading.TRACE_DECAY: learning.gamma * spec.lambda_,
         reading.GATE_FLOOR: spec.gate_floor * np.sqrt(variances[-1]),
         reading.EXPLORE: spec.explore,

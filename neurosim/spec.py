@@ -44,6 +44,7 @@ STUDIES = "studies/"  # folder of files that are grids of models
 LONGEST_SETTINGS = 150  # characters of settings in a model's name
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
+MAX_PROPOSALS = 2**20  # of a pass; their numbers are 20 bits of a random number's name
 BY_BACKPROP = ("backprop", "reparameterised")  # rules whose gradients come down the layers
 
 S = TypeVar("S", bound=Struct)
@@ -93,7 +94,9 @@ class TeamSpec(_Section, frozen=True, kw_only=True):
     # with defaults: what not every rule has (see `_keys_of_rules`)
     var: list[Positive] = []  # hidden layers, then the output if it is Gaussian
     N: Index = 0  # relaxation steps
+    relaxation: Literal["gradient", "hill_climbing"] = "gradient"
     step_size: Positive = 1.0  # c: alpha_h = c * var
+    proposal: Positive | None = None  # of hill climbing: standard deviation, in the unit's own
 
 
 class TracedTeam(TeamSpec, frozen=True, kw_only=True):
@@ -521,6 +524,8 @@ def _keys_of_rules(
     """Keys of a team that are missing, or that its rule, output or signal has no use for."""
     for name, team in _teams(spec).items():
         rule, relaxes = f"rule = {team.rule!r}", team.rule == "map_prop"
+        climbs = relaxes and team.relaxation == "hill_climbing"
+        way = f"relaxation = {team.relaxation!r}" if relaxes else rule
         gated, of_gate = relaxes, rule
         if isinstance(spec, MonteCarloSpec) and relaxes:
             gated = spec.batch.signal == "answer"
@@ -529,7 +534,8 @@ def _keys_of_rules(
             ("T", team.output == "softmax", f"output = {team.output!r}"),
             ("var", any(_has_variances(team)), rule),
             ("N", relaxes, rule),
-            ("step_size", relaxes, rule),
+            ("step_size", relaxes and not climbs, way if climbs else rule),
+            ("proposal", climbs, way),
             ("gate_floor", gated, of_gate),
             ("explore", team.rule == "thomas", rule),
         ]
@@ -540,6 +546,11 @@ def _keys_of_rules(
                 yield f"{name}.{key}", problem
             if not used and key in given:
                 yield f"{name}.{key}", f"{given[key]} has no meaning with {reason}; remove it."
+        if not relaxes and "relaxation" in given:
+            problem = f"{team.relaxation!r} has no meaning with {rule}; remove it."
+            yield f"{name}.relaxation", problem
+        if climbs and team.N >= MAX_PROPOSALS:
+            yield f"{name}.N", f"{team.N} proposals are {MAX_PROPOSALS} or more; lower it."
 
 
 def _has_variances(team: Actor | Critic | MonteCarloActor) -> tuple[bool, bool]:
@@ -580,6 +591,21 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
     if spec.learning.stale_first_mean and "map_prop" not in rules.values():
         problem = 'true needs a team that relaxes, one with rule = "map_prop"; set it to false.'
         yield "learning.stale_first_mean", problem
+    for name in TEAMS:
+        if getattr(spec, name).relaxation != "hill_climbing":
+            continue
+        if spec.learning.stale_first_mean:
+            problem = (
+                f"true is a habit of relaxation by gradient, and {name}.relaxation = "
+                "'hill_climbing' has no first mean; set it to false."
+            )
+            yield "learning.stale_first_mean", problem
+        if spec.timing is not None:
+            problem = (
+                "'hill_climbing' is synchronous, as the energy is that of all units at one time; "
+                'set it to "gradient", or leave out [timing].'
+            )
+            yield f"{name}.relaxation", problem
     if spec.timing is not None:
         for name, rule in rules.items():
             if rule != "map_prop":

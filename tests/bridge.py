@@ -29,6 +29,16 @@ from neurosim.timing import feedback_weights
 
 Noise = list[Array | float]
 TEAMS = ("actor", "critic")
+# Adding up an energy of 100 terms rounds by 1e-14 of their size, and the values that it is of may
+# be off by 1e-12 of theirs.
+MARGIN = 1e-11
+
+# Keys that make a team climb.
+CLIMBING: dict[str, Any] = {
+    f"{name}.{key}": value
+    for name in TEAMS
+    for key, value in (("relaxation", "hill_climbing"), ("step_size", None), ("proposal", 0.3))
+}
 
 SMALL: dict[str, Any] = {
     "description": "a small agent",
@@ -169,6 +179,7 @@ def settings_of(model: Spec, name: str, n_in: int, n_out: int) -> Settings:
         lambda_=team.lambda_,
         N=team.N,
         step_size=team.step_size,
+        proposal=team.proposal or 0.0,
         gated=name == "critic",
         gate_floor=team.gate_floor,
         beta1=model.adam.beta1,
@@ -219,6 +230,20 @@ def explorers(team: Team, key: Array, probability: float) -> Array:
     return np.array([rng.uniform(key, event, unit, where) < probability for unit in hidden], bool)
 
 
+def proposals_of(team: Team, settings: Settings, key: Array, number: int) -> list[list[Array]]:
+    """What the hidden units propose in the relaxation after a feed-forward pass, step by step: xi
+    of each hidden layer (docs/asynchronous.md: stream PROPOSAL)."""
+    where = np.uint64(int(team.where) + 16)
+    hidden = settings.sizes[1:-1]
+    return [
+        np.split(
+            np.array([rng.normal(key, number << 20 | n, i, where) for i in range(sum(hidden))]),
+            np.cumsum(hidden)[:-1],
+        )
+        for n in range(settings.N if settings.proposal > 0.0 else 0)
+    ]
+
+
 # --- both agents, side by side -------------------------------------------------------------------
 
 
@@ -262,6 +287,7 @@ class Twins:
         else:
             action = self.agent.step(observation, reward).copy()
         noise = self._noise()
+        self._propose()
         self.oracle.step(observation, *noise, reward)
         self._latest = _Step(self, before, observation, noise[1], reward, True, True)
         return action
@@ -271,6 +297,7 @@ class Twins:
         before = self._before()
         self.agent.end(observation, reward, terminated)
         noise = self._noise()
+        self._propose()
         self.oracle.end(observation, reward, terminated, *noise)
         iterated = self.terminal_iteration
         self._latest = _Step(self, before, observation, noise[1], reward, iterated, False)
@@ -290,7 +317,12 @@ class Twins:
         return worst
 
     def assert_close(self, tolerance: float) -> None:
-        """Every deviation after the latest step is within the tolerance."""
+        """Every deviation after the latest step is within the tolerance.
+
+        Where a team climbs, no decision so far may have been so narrow that rounding could turn it:
+        then the oracle could not tell which of the two is right.
+        """
+        assert self.oracle.margin > MARGIN
         too_far = {name: d for name, d in self.deviations().items() if d > tolerance}
         assert not too_far
 
@@ -303,6 +335,14 @@ class Twins:
         it = self.oracle
         states = {name: copy.deepcopy(getattr(it, f"{name}_state")) for name in TEAMS}
         return _Before(states, it.value, it.steps)
+
+    def _propose(self) -> None:
+        """Give the oracle what hidden units proposed in the agent's latest iteration."""
+        for name in TEAMS:
+            team, settings = getattr(self.agent, name), getattr(self.oracle, name)
+            number = int(team.count[0]) - 1
+            proposals = proposals_of(team, settings, self.agent.shared.key, number)
+            setattr(self.oracle, f"{name}_proposals", proposals)
 
     def _noise(self) -> tuple[Noise, Noise]:
         explores = None

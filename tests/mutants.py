@@ -31,6 +31,7 @@ ALGORITHM, THEORY = "test_algorithm.py::test_", "test_theory.py::test_"
 SMALL_AGENT = f"{ALGORITHM}each_step_of_a_small_agent_is_the_oracles"
 RELAXATION = f"{THEORY}a_relaxation_step_is_alpha_h_down_the_slope_of_the_energy"
 GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_density"
+CLIMBING = f"{ALGORITHM}each_step_of_a_small_agent_that_climbs_is_the_oracles"
 BASELINES = "test_baselines.py::test_"
 ASYNCHRONOUS = "test_asynchronous.py::test_"
 ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
@@ -85,6 +86,34 @@ DEFECTS = (
         "(mu[i] - h[i]) + var[i] * f[i]",
         "(mu[i] - h[i]) - var[i] * f[i]",
         RELAXATION,
+    ),
+    Defect(
+        "after a rejected proposal its energy is held",
+        "kernels/team.py",
+        "        if proposed < held:\n            held = proposed\n        else:\n",
+        "        lower = proposed < held\n        held = proposed\n        if not lower:\n",
+        CLIMBING,
+    ),
+    Defect(
+        "hill climbing leaves the action out of the energy",
+        "kernels/team.py",
+        "    total = 0.0\n    for l in range(1, team.size.size):\n",
+        "    total = 0.0\n    for l in range(1, team.size.size - 1):\n",
+        CLIMBING,
+    ),
+    Defect(
+        "proposals take their numbers from the stream of the noise",
+        "kernels/team.py",
+        "np.uint64(PROPOSAL - NOISE)",
+        "np.uint64(NOISE)",
+        CLIMBING,
+    ),
+    Defect(
+        "all samples of a batch propose what the first one does",
+        "kernels/monte_carlo.py",
+        "relax(team, key, first + s, 0)",
+        "relax(team, key, first, 0)",
+        f"{SMALL_TEAM}[softplus-climbing]",
     ),
     Defect(
         "gamma is forgotten in the td_error",

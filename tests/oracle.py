@@ -64,6 +64,9 @@ class Settings:
         Relaxation steps per agent iteration; 0 is plain REINFORCE.
     step_size
         c in ``alpha_h = c * var``.
+    proposal
+        Standard deviation of a hill-climbing proposal, in standard deviations of the unit; 0 is
+        relaxation down the gradient.
     gated
         Whether the gradient enters the trace times ``1 / (A - mu)``, the critic's rule (eq. 68).
     gate_floor
@@ -89,6 +92,7 @@ class Settings:
     lambda_: float
     N: int = 20
     step_size: float = 0.5
+    proposal: float = 0.0
     gated: bool = False
     gate_floor: float = 0.0
     beta1: float = 0.9
@@ -362,6 +366,8 @@ def relax(
     """
     if settings.stale_first_mean and forward is None:
         raise ValueError("stale_first_mean needs the feed-forward pass")
+    if settings.proposal != 0.0:
+        raise ValueError("a team that proposes climbs")
     H = [h.copy() for h in H]
     for n in range(settings.N):
         if n == 0 and settings.stale_first_mean and forward is not None:
@@ -379,6 +385,56 @@ def relax(
             new_H[layer] = H[layer] + alpha_h * (own + from_above)
         H = new_H
     return H
+
+
+@dataclass(frozen=True)
+class Climb:
+    """What hill climbing did: values of all layers after it, and how each step was decided.
+
+    energies[n] : E before step n, last after all steps
+    accepted[n] : whether the units kept what they proposed in step n
+    margin : smallest |E' - E| of any step, over the terms that were added up to E; inf without
+        hidden units, where there is nothing to decide
+    """
+
+    H: list[Array]
+    energies: list[float]
+    accepted: list[bool]
+    margin: float
+
+
+def climb(
+    settings: Settings, state: State, H: Sequence[Array], proposals: Sequence[Sequence[ArrayLike]]
+) -> Climb:
+    """Move the hidden layers down the energy without feedback (Appendix F), N times.
+
+    ``H'[l] = H[l] + proposal sqrt(var[l]) xi[l]`` in every hidden layer; if E(H') < E(H) all units
+    keep H', otherwise none does. State and action stay.
+
+    Parameters
+    ----------
+    H
+        Values of all layers; not changed.
+    proposals
+        One entry per step: xi of each hidden layer, standard normals (n(l),).
+    """
+    H = [h.copy() for h in H]
+    energies, accepted, margin = [energy(settings, state, H)], [], math.inf
+    for n in range(settings.N):
+        proposed = [h.copy() for h in H]
+        for layer in range(1, settings.L):
+            deviation = settings.proposal * math.sqrt(settings.var[layer - 1])
+            xi = np.asarray(proposals[n][layer - 1], dtype=float)
+            proposed[layer] = H[layer] + deviation * xi
+        new, held = energy(settings, state, proposed), energies[-1]
+        accepted.append(new < held)
+        if settings.L > 1:
+            terms = sum(abs(x) for x in log_density(settings, state, proposed))
+            margin = min(margin, abs(new - held) / terms)
+        if accepted[-1]:
+            H = proposed
+        energies.append(new if accepted[-1] else held)
+    return Climb(H, energies, accepted, margin)
 
 
 def gradients(
@@ -485,6 +541,11 @@ class Agent:
         Values of all layers as sampled in the latest iteration.
     actor_H, critic_H
         Those values after the relaxation.
+    actor_proposals, critic_proposals
+        What hidden units propose in the next iteration, as ``climb`` takes it; set before it where
+        a team climbs.
+    margin
+        Smallest margin of all decisions so far, see ``Climb``.
     """
 
     def __init__(
@@ -518,6 +579,9 @@ class Agent:
         self.actor_H: list[Array] = []
         self.critic_H_sampled: list[Array] = []
         self.critic_H: list[Array] = []
+        self.actor_proposals: Sequence[Sequence[ArrayLike]] = []
+        self.critic_proposals: Sequence[Sequence[ArrayLike]] = []
+        self.margin = math.inf
 
     def step(
         self,
@@ -593,6 +657,20 @@ class Agent:
         reinforce(self.actor, self.actor_state, self.td_error, self.steps)
         reinforce(self.critic, self.critic_state, self.td_error, self.steps)
 
+    def _relax(
+        self,
+        settings: Settings,
+        state: State,
+        forward: Forward,
+        proposals: Sequence[Sequence[ArrayLike]],
+    ) -> list[Array]:
+        """Lines 16-18, down the gradient or by hill climbing."""
+        if settings.proposal == 0.0:
+            return relax(settings, state, forward.H, forward)
+        climbed = climb(settings, state, forward.H, proposals)
+        self.margin = min(self.margin, climbed.margin)
+        return climbed.H
+
     def _iterate(
         self,
         S: ArrayLike,
@@ -614,8 +692,12 @@ class Agent:
         # 3. Relax, with the weights after the update.
         self.actor_H_sampled = forward_actor.H
         self.critic_H_sampled = forward_critic.H
-        self.actor_H = relax(self.actor, self.actor_state, forward_actor.H, forward_actor)
-        self.critic_H = relax(self.critic, self.critic_state, forward_critic.H, forward_critic)
+        self.actor_H = self._relax(
+            self.actor, self.actor_state, forward_actor, self.actor_proposals
+        )
+        self.critic_H = self._relax(
+            self.critic, self.critic_state, forward_critic, self.critic_proposals
+        )
         # 4. Accumulate.
         accumulate(self.actor, self.actor_state, self.actor_H)
         accumulate(self.critic, self.critic_state, self.critic_H)

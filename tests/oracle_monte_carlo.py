@@ -19,6 +19,7 @@ from oracle import (
     Settings,
     State,
     adam,
+    climb,
     error_packets,
     feed_forward,
     gate,
@@ -32,6 +33,7 @@ RULES = ("map_prop", "reinforce", "thomas", "backprop")
 SIGNALS = ("reward", "answer")
 
 Sample = tuple[Array, list[Array | float], float]
+Proposals = Sequence[Sequence[Array]]
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class Gradient:
     """What one sample asks of the parameters, layer by layer, and the size of its rounding.
 
     terms[l - 1] : bound of the terms that the entries of layer l were made from.
+    margin : of the decisions of hill climbing, see ``oracle.Climb``.
     """
 
     W: list[Array]
     b: list[Array]
     terms: list[float]
+    margin: float = np.inf
 
 
 def weighed(settings: Settings, state: State, H: Sequence[Array], signal: str, G: float) -> float:
@@ -55,10 +59,22 @@ def weighed(settings: Settings, state: State, H: Sequence[Array], signal: str, G
 
 
 def local_gradient(
-    settings: Settings, state: State, H: list[Array], signal: str, G: float
+    settings: Settings,
+    state: State,
+    H: list[Array],
+    signal: str,
+    G: float,
+    proposals: Proposals = (),
 ) -> Gradient:
-    """Lines 9-12 of Algorithm 1 for one sample: relax N steps, then the gradient of each layer."""
-    H = relax(settings, state, H)
+    """Lines 9-12 of Algorithm 1 for one sample: relax N steps, then the gradient of each layer.
+
+    proposals : as ``oracle.climb`` takes them, of a team that climbs.
+    """
+    if settings.proposal == 0.0:
+        H, margin = relax(settings, state, H), np.inf
+    else:
+        climbed = climb(settings, state, H, proposals)
+        H, margin = climbed.H, climbed.margin
     factor = weighed(settings, state, H, signal, G)
     dW, db = gradients(settings, state, H)
     mu, slope = means_and_slopes(settings, state, H)
@@ -72,7 +88,7 @@ def local_gradient(
         abs(factor) * condition * float(np.max(g) * max(1.0, np.max(np.abs(below))))
         for g, below in zip(packets, H, strict=False)
     ]
-    return Gradient([factor * x for x in dW], [factor * x for x in db], terms)
+    return Gradient([factor * x for x in dW], [factor * x for x in db], terms, margin)
 
 
 def backprop_gradient(
@@ -146,18 +162,22 @@ def learn_batch(
     signals: Sequence[float],
     rule: str,
     signal: str,
-) -> tuple[list[Array], list[Array], list[float]]:
+    proposals: Sequence[Proposals] | None = None,
+) -> tuple[list[Array], list[Array], list[float], float]:
     """Average the gradients of the samples, then one Adam step, in place (Appendix D).
 
     Returns
     -------
-    The average for W and for b, and the largest of the samples' `terms`, layer by layer.
+    The average for W and for b, and the largest of the samples' `terms`, layer by layer; and the
+    smallest of their margins.
     """
-    one = backprop_gradient if rule == "backprop" else local_gradient
-    found = [
-        one(settings, state, forward.H, signal, G)
-        for forward, G in zip(forwards, signals, strict=True)
-    ]
+    found = []
+    for k, (forward, G) in enumerate(zip(forwards, signals, strict=True)):
+        if rule == "backprop":
+            found.append(backprop_gradient(settings, state, forward.H, signal, G))
+        else:
+            own = proposals[k] if proposals is not None else ()
+            found.append(local_gradient(settings, state, forward.H, signal, G, own))
     state.updates += 1
     W, b, terms = [], [], []
     for i in range(settings.L):
@@ -167,4 +187,4 @@ def learn_batch(
         alpha = settings.alpha[i]
         adam(settings, state.W[i], state.mW[i], state.vW[i], W[i], alpha, state)
         adam(settings, state.b[i], state.mb[i], state.vb[i], b[i], alpha, state)
-    return W, b, terms
+    return W, b, terms, min(gradient.margin for gradient in found)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bridge import Twins, play, size, small_spec
+from bridge import CLIMBING, Twins, play, size, small_spec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -45,6 +45,13 @@ SEED = 6
 @pytest.mark.parametrize("name", PLAIN + PUBLISHED)
 def test_each_step_of_real_episodes_is_the_oracles_from_the_same_state(name: str) -> None:
     for twins in play(spec.load(name).spec, episodes=3, seed=SEED):
+        twins.assert_close(TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["cartpole", "mountaincar"])
+def test_each_step_of_real_episodes_is_the_oracles_by_hill_climbing(name: str) -> None:
+    model = spec.load(name, {**CLIMBING, "task.options": {"max_episode_steps": 60}})
+    for twins in play(model.spec, episodes=2, seed=SEED):
         twins.assert_close(TOLERANCE)
 
 
@@ -96,6 +103,8 @@ def teams(draw: st.DrawFn, gaussian: bool) -> dict[str, Any]:
     hidden = draw(st.integers(0, 4))
     var = sorted(draw(st.lists(st.floats(0.02, 1.0), min_size=hidden + 1, max_size=hidden + 1)))
     alpha = st.one_of(st.just(0.0), st.floats(1e-6, 1e-3))
+    climbing = {"relaxation": "hill_climbing", "proposal": draw(st.floats(0.01, 1.0))}
+    relaxing = draw(st.sampled_from([{"step_size": draw(st.floats(0.01, 0.25))}, climbing]))
     return {
         "units": draw(st.lists(st.integers(1, 40), min_size=hidden, max_size=hidden)),
         "activation": draw(
@@ -106,8 +115,8 @@ def teams(draw: st.DrawFn, gaussian: bool) -> dict[str, Any]:
         "anneal_to": draw(st.lists(FRACTIONS, min_size=hidden + 1, max_size=hidden + 1)),
         "lambda": draw(FRACTIONS),
         "N": draw(st.integers(0, 8)),
-        "step_size": draw(st.floats(0.01, 0.25)),
-    }
+        "step_size": None,
+    } | relaxing
 
 
 @st.composite
@@ -124,7 +133,7 @@ def cases(draw: st.DrawFn) -> Case:
         "truncation": draw(st.sampled_from(TRUNCATIONS)),
         "update_at_reset": draw(st.booleans()),
         "terminal_iteration": draw(st.booleans()),
-        "stale_first_mean": draw(st.booleans()),
+        "stale_first_mean": draw(st.booleans()) and "proposal" not in actor.keys() | critic.keys(),
     }
     adam = {
         "beta1": draw(st.sampled_from([0.0, 0.5, 0.9])),
@@ -235,6 +244,7 @@ def everything(team: Team) -> dict[str, Array]:
         outcome_model(),
         gaussian_model(),
         outcome_model({"learning.stale_first_mean": True}),
+        outcome_model(CLIMBING),
         spec.load("cartpole").spec,
         spec.load("published/mountaincar").spec,
         spec.load("thomas/cartpole").spec,
@@ -245,6 +255,7 @@ def everything(team: Team) -> dict[str, Array]:
         "softmax",
         "gaussian",
         "stale first mean",
+        "hill climbing",
         "CartPole",
         "MountainCar",
         "Thomas",
@@ -555,3 +566,42 @@ def test_without_relaxation_the_sampled_values_are_learned_from() -> None:
         twins.step(observation, reward)
         twins.assert_close(TOLERANCE)
         assert_array_equal(twins.agent.actor.h, twins.agent.actor.sampled)
+
+
+# --- hill climbing (Appendix F) ------------------------------------------------------------------
+
+
+@models
+def test_each_step_of_a_small_agent_that_climbs_is_the_oracles(model: Callable[..., Spec]) -> None:
+    twins = Twins(model(CLIMBING | {"actor.N": 12, "critic.proposal": 0.1}), N_IN, 2, seed=1)
+    for episode in range(2):
+        for number, (observation, reward) in enumerate(experience(6, seed=episode)):
+            twins.step(observation, reward if number else None)
+            twins.assert_close(TOLERANCE)
+
+
+def test_of_two_teams_one_can_climb() -> None:
+    one = {key: value for key, value in CLIMBING.items() if key.startswith("critic")}
+    twins = Twins(outcome_model(one), N_IN, 2, seed=1)
+    for observation, reward in experience(6):
+        twins.step(observation, reward)
+        twins.assert_close(TOLERANCE)
+
+
+def test_without_proposals_climbing_is_reinforce_to_the_bit() -> None:
+    none = {"actor.N": 0, "critic.N": 0}
+    climbing, relaxing = (MapProp(outcome_model(x | none), N_IN, 2, 3) for x in (CLIMBING, {}))
+    for agent in (climbing, relaxing):
+        run_episode(agent, experience(10), terminated=True)
+    for name, array in everything(climbing.actor).items():
+        assert_array_equal(array, everything(relaxing.actor)[name], err_msg=name)
+
+
+def test_state_and_action_stay_where_the_hidden_units_climb() -> None:
+    agent = MapProp(outcome_model(CLIMBING | {"actor.N": 200}), N_IN, 2, seed=3)
+    agent.begin(experience(1)[0][0])
+    team = agent.actor
+    moved = team.h != team.sampled
+    hidden = np.zeros(moved.size, bool)
+    hidden[N_IN : team.unit[-1]] = True
+    assert_array_equal(moved, hidden)

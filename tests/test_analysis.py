@@ -615,6 +615,22 @@ def test_operations_of_a_synchronous_run(layers: neurosim.Run) -> None:
     assert found.footprint == 8 * (4 * parameters + 2 * (4 + 3 + 2))
 
 
+def test_operations_of_hill_climbing(tmp_path: Path) -> None:
+    """No error is sent and no feedback computed; the first layer's means are computed for the
+    sample, the energy of the values held and the trace, the others for each proposal besides."""
+    with recorded(tmp_path, "hill_climbing/cartpole", {}) as run:
+        found, steps = operations.operations(run, "actor"), len(run.steps)
+        prices = energy.energy(found)
+    parameters = 16 + 12 + 6 + 4 + 3 + 2
+    learning = parameters * (1 + 3 * (steps - 3) / steps)
+    assert found.multiply_adds == pytest.approx((3 * 34 + 3 * 18, 0, learning))
+    assert found.dense == found.effective_macs == 16 + (1 + 3) * 18
+    assert found.footprint == 8 * (4 * parameters + 2 * (4 + 3 + 2))
+    made = 3 * 34 + 3 * 18 + learning
+    assert prices["digital, 45 nm"].low == pytest.approx(made * (0.9e-12 + 3.7e-12))
+    assert prices["TrueNorth"].high == pytest.approx(found.dense * 26e-12)
+
+
 def test_the_lock_step_limit_computes_what_the_synchronous_mode_does(tmp_path: Path) -> None:
     """But for the first layer's mean before the trace, which stands still, and, at a step without
     an update, the means after it, which the sampling wave has computed already."""

@@ -162,6 +162,17 @@ WRONG = [
         {"storage.values": "float32"},
         "storage.values = 'float32': belongs to Algorithm 2",
     ),
+    ("multiplexer/map_prop", {"actor.proposal": 0.1}, "actor.proposal: 0.1 has no meaning with"),
+    (
+        "multiplexer/map_prop",
+        {"actor.relaxation": "hill_climbing", "actor.step_size": None},
+        "actor.proposal: missing; relaxation = 'hill_climbing'",
+    ),
+    (
+        "multiplexer/reinforce",
+        {"actor.relaxation": "hill_climbing"},
+        "actor.relaxation: 'hill_climbing' has no meaning with rule = 'reinforce'",
+    ),
     ("multiplexer/reinforce", {"actor.N": 20}, "actor.N: 20 has no meaning with rule = 'reinforce"),
     ("multiplexer/reinforce", {"actor.step_size": 0.5}, "actor.step_size: 0.5 has no meaning"),
     ("multiplexer/thomas", {"actor.explore": None}, "actor.explore: missing; rule = 'thomas'"),

@@ -10,7 +10,7 @@ import numpy as np
 import oracle_monte_carlo as oracle
 import pytest
 import tomlkit
-from bridge import Noise, state_of, values_of
+from bridge import MARGIN, Noise, proposals_of, state_of, values_of
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import ACTIVATIONS, Array, Settings, State
 from test_theory import DIFFERENCES, THEOREM, derivative, reparameterised
@@ -69,6 +69,9 @@ KINDS["regression coin"] = GAUSSIAN | {
     "actor.action": "coin",
     "actor.gate_floor": 0.0,
 }
+CLIMBING = {"actor.relaxation": "hill_climbing", "actor.step_size": None, "actor.proposal": 0.3}
+KINDS["climbing"] = CLIMBING | {"actor.N": 12}
+KINDS["regression climbing"] = KINDS["regression answers"] | CLIMBING
 KINDS["regression backprop"] = GAUSSIAN | KINDS["backprop"] | {"batch.signal": "answer"}
 
 
@@ -108,6 +111,7 @@ def settings_of(model: MonteCarloSpec, learner: MonteCarlo) -> Settings:
         lambda_=1.0,
         N=actor.N or 0,
         step_size=actor.step_size or 1.0,
+        proposal=actor.proposal or 0.0,
         gate_floor=actor.gate_floor or 0.0,
         beta1=model.adam.beta1,
         beta2=model.adam.beta2,
@@ -176,9 +180,12 @@ class Twins:
             rewards = -((outputs[:, 0] - answers) ** 2)
         assert reward == pytest.approx(np.mean(rewards), rel=TOLERANCE)
         signals = answers.astype(float) if model.batch.signal == "answer" else rewards
-        W, b, terms = oracle.learn_batch(
-            settings, state, forwards, signals, model.actor.rule, model.batch.signal
+        key = rng.mixed_key(self.seed)
+        proposals = [proposals_of(learner.actor, settings, key, first + k) for k in range(size)]
+        W, b, terms, margin = oracle.learn_batch(
+            settings, state, forwards, signals, model.actor.rule, model.batch.signal, proposals
         )
+        assert margin > MARGIN  # rounding cannot have turned a decision
         self._compare(state, [*W, *b], terms)
 
     def _compare(self, theirs: State, gradients: list[Array], terms: list[float]) -> None:

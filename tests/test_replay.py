@@ -13,15 +13,26 @@ import numpy as np
 import oracle
 import pytest
 import tomlkit
-from bridge import TEAMS, fitted, settings_of, small_content, state_of
+from bridge import (
+    CLIMBING,
+    MARGIN,
+    TEAMS,
+    fitted,
+    proposals_of,
+    settings_of,
+    small_content,
+    state_of,
+)
 from numpy.testing import assert_allclose
 
 import neurosim
+from neurosim.analysis.relaxation import relaxation
 from neurosim.analysis.replay import Step, replay
 from neurosim.errors import InputError, RunError
+from neurosim.kernels import rng
 from neurosim.kernels.clock import TICKS
 from neurosim.kernels.traffic import KINDS
-from neurosim.learners import LEARNERS
+from neurosim.learners import LEARNERS, MapProp
 from neurosim.record.reader import Run, Window
 from neurosim.spec import Model, parse
 from neurosim.tasks import Environment, environment_seed
@@ -116,7 +127,9 @@ def check_weights(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("name", TEAMS)
 @pytest.mark.parametrize("windows", [ALL, MIDDLE], ids=["whole", "middle"])
-@pytest.mark.parametrize("changes", [None, PUBLISHED], ids=["plain", "published"])
+@pytest.mark.parametrize(
+    "changes", [None, PUBLISHED, CLIMBING], ids=["plain", "published", "hill climbing"]
+)
 def test_a_synchronous_window_gives_the_weights_of_each_step(
     tmp_path: Path, name: str, windows: list[dict[str, Any]], changes: dict[str, Any] | None
 ) -> None:
@@ -156,8 +169,34 @@ def test_the_path_is_that_of_the_oracles_relaxation(tmp_path: Path, name: str) -
                 assert_allclose(ours[n], theirs, rtol=0, atol=1e-13)
 
 
-def test_the_gradient_is_what_the_oracles_trace_takes_up(tmp_path: Path) -> None:
-    with recorded(tmp_path) as run:
+@pytest.mark.parametrize("name", TEAMS)
+def test_the_path_of_hill_climbing_is_the_oracles_and_its_energy_never_rises(
+    tmp_path: Path, name: str
+) -> None:
+    with recorded(tmp_path, CLIMBING) as run:
+        steps, found = list(replay(run, name)), relaxation(run, name)
+        model, seed = parse(run.model, "small").spec, run.seed
+    n_out = 2 if name == "actor" else 1
+    settings = settings_of(model, name, 4, n_out)
+    team = getattr(MapProp(model, 4, 2, seed), name)
+    assert np.all(np.diff(found.energy) <= 0.0)
+    for number, (step, energies) in enumerate(zip(steps, found.energy, strict=True)):
+        state = oracle.new_state(step.network.W, step.network.b)
+        # an episode that ends at its step limit makes one more pass of the critic; here none does
+        proposals = proposals_of(team, settings, rng.mixed_key(seed), number)
+        climbed = oracle.climb(settings, state, [path[0] for path in step.path], proposals)
+        assert climbed.margin > MARGIN
+        for ours, theirs in zip(step.relaxed, climbed.H, strict=True):
+            # as above
+            assert_allclose(ours, theirs, rtol=0, atol=1e-13)
+        assert_allclose(energies, climbed.energies, rtol=1e-12)
+
+
+@pytest.mark.parametrize("changes", [{}, CLIMBING], ids=["gradient", "hill climbing"])
+def test_the_gradient_is_what_the_oracles_trace_takes_up(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with recorded(tmp_path, changes) as run:
         for name in TEAMS:
             n_out = 2 if name == "actor" else 1
             settings = settings_of(parse(run.model, "small").spec, name, 4, n_out)

@@ -24,6 +24,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "synchronous": ("cartpole", {}),
     "published habits": ("published/cartpole", {}),
     "continuous": ("mountaincar", {"task.options": {"max_episode_steps": 15}}),
+    "hill climbing": ("hill_climbing/cartpole", {}),
     "fully local": ("async/cartpole", {}),
     "overtaking": ("async/cartpole", {"timing.packet_delay": 2.0, "timing.reorder": "newest"}),
     "per synapse": ("async/cartpole", {"timing.synapse_delay": 1.0}),

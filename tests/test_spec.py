@@ -858,6 +858,80 @@ def test_stale_means_are_not_available_asynchronously() -> None:
     assert "set it to false" in message
 
 
+def climbing_model(changes: dict[str, Any] | None = None) -> Model:
+    return spec.load("hill_climbing/cartpole", changes)
+
+
+def test_the_climbing_variant_differs_from_the_plain_model_in_its_relaxation_alone() -> None:
+    model, plain = climbing_model(), spec.load("cartpole")
+    for team in spec.TEAMS:
+        ours, theirs = getattr(model.spec, team), getattr(plain.spec, team)
+        assert (ours.relaxation, theirs.relaxation) == ("hill_climbing", "gradient")
+        assert (ours.proposal > 0.0, theirs.proposal) == (True, None)
+    changes: dict[str, Any] = {}
+    for team in spec.TEAMS:
+        changes |= dict.fromkeys([f"{team}.relaxation", f"{team}.proposal"])
+        changes |= {f"{team}.N": 20, f"{team}.step_size": 0.5}
+    assert sections_of(climbing_model(changes)) == sections_of(plain)
+
+
+@pytest.mark.parametrize("team", spec.TEAMS)
+@pytest.mark.parametrize(
+    ("name", "changes", "problem"),
+    [
+        ("cartpole", {"proposal": 0.1}, "proposal: 0.1 has no meaning with relaxation = 'gradi"),
+        ("cartpole", {"relaxation": "climbing"}, "relaxation = 'climbing': one of 'gradient', 'hi"),
+        (
+            "cartpole",
+            {"relaxation": "hill_climbing", "proposal": 0.1},
+            "step_size: 0.5 has no meaning with relaxation = 'hill_climbing'; remove it.",
+        ),
+        (
+            "hill_climbing/cartpole",
+            {"proposal": None},
+            "proposal: missing; relaxation = 'hill_climbing' needs it",
+        ),
+        ("hill_climbing/cartpole", {"N": None}, "N: missing; rule = 'map_prop'"),
+        ("hill_climbing/cartpole", {"N": 2**20}, "N: 1048576 proposals are 1048576 or more"),
+        ("hill_climbing/cartpole", {"proposal": 0.0}, "proposal = 0.0: expected"),
+        ("hill_climbing/cartpole", {"proposal": math.nan}, "proposal = nan: expected"),
+        (
+            "reparameterised/cartpole",
+            {"relaxation": "gradient"},
+            "relaxation: 'gradient' has no meaning with rule = 'reparameterised'; remove it.",
+        ),
+        (
+            "reparameterised/cartpole",
+            {"proposal": 0.1},
+            "proposal: 0.1 has no meaning with rule = 'reparameterised'; remove it.",
+        ),
+    ],
+)
+def test_keys_that_do_not_fit_the_relaxation_are_refused(
+    team: str, name: str, changes: dict[str, Any], problem: str
+) -> None:
+    overrides = {f"{team}.{key}": value for key, value in changes.items()}
+    message = message_of(spec.load(name).text, overrides)
+    assert message.startswith(f"mine: {team}.{problem}")
+
+
+def test_hill_climbing_has_no_first_mean_that_could_be_stale() -> None:
+    text = climbing_model().text
+    message = message_of(text, {"learning.stale_first_mean": True})
+    assert message.startswith("mine: learning.stale_first_mean: true ")
+    assert "actor.relaxation = 'hill_climbing'" in message
+    assert "set it to false" in message
+
+
+@pytest.mark.parametrize("team", spec.TEAMS)
+def test_hill_climbing_is_not_available_asynchronously(team: str) -> None:
+    other = {"actor": "critic", "critic": "actor"}[team]
+    plain = {f"{other}.relaxation": "gradient", f"{other}.step_size": 0.5}
+    text = climbing_model(plain | {f"{other}.proposal": None}).text
+    message = message_of(text, mode="asynchronous")
+    assert message.startswith(f"mine: {team}.relaxation: 'hill_climbing' is synchronous")
+
+
 @pytest.mark.parametrize("team", spec.TEAMS)
 def test_one_teams_timing_is_the_sections_with_its_own_keys_over_it(team: str) -> None:
     shared = {"delay": 2, "error_delay": [1, 3], "loss": 0.5, "clock": "poisson"}

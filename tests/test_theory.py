@@ -301,6 +301,95 @@ def test_a_relaxed_teams_gradient_varies_less_than_the_sampled_ones_for_the_same
     assert np.max(np.std(gradients[0], axis=0)) > 0.1
 
 
+# --- hill climbing (Appendix F) ------------------------------------------------------------------
+
+
+def climbing(team: SynchronousTeam, N: int, proposal: float) -> SynchronousTeam:
+    """The same team, making so many proposals of such a size."""
+    return SynchronousTeam(team.memory._replace(N=N, proposal=proposal), team.shared)
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [("actor", "softmax"), ("actor", "gaussian"), ("critic", "gaussian")]
+)
+@all_activations
+def test_by_hill_climbing_values_move_where_the_energy_falls_and_else_stay(
+    name: str, activation: str, output: str
+) -> None:
+    team, settings = make_team(name, output, activation, N=0)
+    state, once = state_of(team.memory), climbing(team, 1, 0.2)
+    kept = []
+    for n in range(100):
+        before = values(team.memory)
+        once.relax(first=n)
+        after = values(team.memory)
+        moved = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert moved[0] is moved[-1] is False
+        assert len(set(moved[1:-1])) == 1  # all hidden units, or none
+        fall = energy(settings, state, before) - energy(settings, state, after)
+        assert (fall > 0.0) if moved[1] else (fall == 0.0)
+        kept.append(moved[1])
+    assert 10 < sum(kept) < 90
+
+
+@both_outputs
+def test_proposals_made_in_parts_are_those_made_at_once(output: str) -> None:
+    ends = []
+    for parts in ([60], [1, 9, 50]):
+        team, _ = make_team("actor", output, "softplus", N=0)
+        done = 0
+        for part in parts:
+            climbing(team, part, 0.2).relax(first=done)
+            done += part
+        ends.append(team.memory.h.copy())
+    assert np.array_equal(*ends)
+
+
+def test_a_proposal_has_the_size_that_the_model_says_in_every_unit_and_is_never_the_same() -> None:
+    team, settings = make_team("actor", "softmax", "softplus", N=0)
+    once, steps = climbing(team, 1, 0.25), []
+    for n in range(4000):
+        before = values(team.memory)
+        once.relax(first=n)
+        # what was proposed: kept, it is in h and what was held in f; else the energy was not lower
+        after = values(team.memory)
+        if not np.array_equal(before[1], after[1]):
+            steps.append(np.concatenate(after[1:-1]) - np.concatenate(before[1:-1]))
+        for layer in (1, 2):
+            first = team.memory.unit[layer]
+            team.memory.h[first : first + team.memory.size[layer]] = before[layer]
+    deviation = 0.25 * np.sqrt(np.repeat(settings.var[:2], settings.sizes[1:-1]))
+    found = np.array(steps) / deviation
+    assert len(np.unique(found)) == found.size
+    # those that are kept lie on the lower side of a slope: their mean square about 0 is still 1,
+    # for the other side is its mirror image, but for the curvature of E
+    assert_allclose(np.sqrt((found**2).mean(axis=0)), 1.0, atol=0.1)
+
+
+@both_outputs
+@smooth_activations
+def test_hill_climbing_ends_where_the_gradient_does_and_its_gradients_become_backprops(
+    output: str, activation: str
+) -> None:
+    relaxed, settings = make_team("actor", output, activation, N=3000, step_size=0.1)
+    relaxed.relax()
+    team, _ = make_team("actor", output, activation, N=0)
+    done, distances, cosines = 0, [], []
+    for N, proposal in ((0, 1.0), (300, 0.3), (3000, 0.03), (30_000, 0.001)):
+        climbing(team, N, proposal).relax(first=done)
+        done += N
+        deviations = np.sqrt(team.memory.var[N_IN : team.memory.unit[-1]])
+        off = (team.memory.h - relaxed.memory.h)[N_IN : team.memory.unit[-1]] / deviations
+        distances.append(float(np.sqrt(np.mean(off**2))))
+        own = trace_of(team).zW[0]
+        theirs = backprop_of_log_pi(settings, state_of(team.memory), values(team.memory)).W[0]
+        cosines.append(float(np.sum(own * theirs) / np.linalg.norm(own) / np.linalg.norm(theirs)))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.01 < 0.3 < distances[0]
+    assert cosines[1] < cosines[2] < cosines[3]
+    assert cosines[0] < 0.95 < 0.999 < cosines[-1]
+
+
 def test_without_hidden_layers_the_trace_is_plain_reinforce() -> None:
     model = small_spec(
         {f"actor.{key}": [] for key in ("units", "activation", "var")}

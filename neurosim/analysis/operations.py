@@ -43,7 +43,10 @@ def operations(run: Run, team: str) -> Operations:
     zero, but for the errors of a silent unit, which count as if they were not.  *Activation
     sparsity*: updates of hidden units that `send_on_delta` keeps to themselves, among all.
     *Connection sparsity* and zero weights: of the weights at the end of the run, or at its
-    beginning if it has not ended.  *Footprint*: mailboxes are not counted.
+    beginning if it has not ended.  *Footprint*: mailboxes are not counted.  Of hill climbing, a
+    proposal is a value that every hidden unit sends, and in place of an error a unit holds the
+    value to which it may go back; that the energy is added up over all units and told to them is
+    no synaptic operation, and in no count.
 
     Raises
     ------
@@ -79,7 +82,8 @@ def operations(run: Run, team: str) -> Operations:
         learned = steps - begun  # the first step of an episode has no update
         made = synchronous(w, settings, spec.learning, learned / steps)
         products = np.array([each.size for each in w[1:]])
-        sent = arrived = np.array([(1 + settings.N) * products, settings.N * products])
+        errors = 0 if settings.relaxation == "hill_climbing" else settings.N
+        sent = arrived = np.array([(1 + settings.N) * products, errors * products])
         fan_out = np.ones_like(sent)
         silent = 0.0
     effective = float((arrived * fan_out * density[1:]).sum())
@@ -107,7 +111,8 @@ def synchronous(
     With s_l = n_l n_{l-1} the size of W[l]: the sampling wave takes sum s_l; the first relaxation
     step sum s_l, the later ones, whose first layer stands still, sum s_l - s_1 each; the trace
     sum s_l.  Each relaxation step takes sum s_l - s_1 of feedback.  A trace is one for each
-    parameter, an Adam update three.
+    parameter, an Adam update three.  Hill climbing takes sum s_l for the energy of the values held,
+    sum s_l - s_1 for that of each proposal, and no feedback.
 
     Parameters
     ----------
@@ -118,10 +123,13 @@ def synchronous(
     """
     products = sum(each.size for each in w)
     above = products - w[0].size
+    parameters = products + sum(each.shape[0] for each in w)
+    learning_costs = (1 + 3 * learned) * parameters
+    if team.relaxation == "hill_climbing":
+        return 3 * products + team.N * above, 0, learning_costs
     means = team.N - 1 if learning.stale_first_mean else team.N
     relaxing = means * above + w[0].size if means > 0 else 0
-    parameters = products + sum(each.shape[0] for each in w)
-    return 2 * products + relaxing, team.N * above, (1 + 3 * learned) * parameters
+    return 2 * products + relaxing, team.N * above, learning_costs
 
 
 def feedback_numbers(feedback: str, sizes: list[int]) -> tuple[int, int]:

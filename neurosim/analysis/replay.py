@@ -145,7 +145,7 @@ class _Synchronous:
             self._team.learn(td_error)
         path = [self.memory.h.copy()]
         for n in range(self.memory.N):
-            (self._later if n else self._first).relax()
+            (self._later if n else self._first).relax(n)
             path.append(self.memory.h.copy())
         self._team.accumulate()
         self._shared.steps[0] += 1

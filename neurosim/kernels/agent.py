@@ -3,6 +3,7 @@
 from neurosim.jit import kernel
 from neurosim.kernels.reading import read_shared, read_team
 from neurosim.kernels.team import (
+    PASSES,
     accumulate,
     clear_traces,
     feed_forward,
@@ -93,9 +94,9 @@ def settle(actor, critic, shared):
 
     Returns the first unit of the actor and of the critic that has diverged, -1 where none has.
     """
-    relax(critic)
+    relax(critic, shared.key, critic.count[PASSES] - 1, 0)
     accumulate(critic)
-    relax(actor)
+    relax(actor, shared.key, actor.count[PASSES] - 1, 0)
     accumulate(actor)
     shared.steps[0] += 1
     return first_diverged(actor), first_diverged(critic)

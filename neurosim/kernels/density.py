@@ -3,7 +3,7 @@
 import numpy as np
 
 from neurosim.jit import kernel
-from neurosim.kernels.elementary import exp
+from neurosim.kernels.elementary import exp, log
 
 SMALLEST_GATE = 2.2250738585072014e-308  # smallest normal double: its reciprocal is finite
 
@@ -55,6 +55,31 @@ def packets_softmax(h, probability, temperature, g):
     """g = (onehot(A) - softmax(p / T)) / T.  h, probability, g (K,)."""
     for k in range(h.size):
         g[k] = (h[k] - probability[k]) / temperature
+
+
+@kernel
+def energy_gaussian(h, mu, var):
+    """-log pi_l of a layer without its constant, the sum of (h - mu)**2 / (2 var).  All (n,)."""
+    total = 0.0
+    for i in range(h.size):
+        e = h[i] - mu[i]
+        total += 0.5 * (e * e / var[i])
+    return total
+
+
+@kernel
+def energy_softmax(h, p, temperature):
+    """-log pi_L of the outcome taken, log(sum_k exp(p[k] / T)) - p[A] / T.  h, p (K,)."""
+    top = p[0]
+    for k in range(1, p.size):
+        top = p[k] if p[k] > top else top
+    total = 0.0
+    taken = 0.0
+    for k in range(p.size):
+        x = (p[k] - top) / temperature
+        total += exp(x)
+        taken += h[k] * x
+    return log(total) - taken
 
 
 @kernel

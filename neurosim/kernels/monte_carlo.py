@@ -9,6 +9,7 @@ from neurosim.jit import kernel
 from neurosim.kernels.density import gate
 from neurosim.kernels.reading import read_team
 from neurosim.kernels.team import (
+    PASSES,
     backpropagate,
     clear_traces,
     feed_forward,
@@ -45,7 +46,7 @@ def act_batch(integers, floats, key, values, coin):
 
 
 @kernel
-def learn_batch(integers, floats, values, signal, answers):
+def learn_batch(integers, floats, key, values, signal, answers):
     """Lines 9-12 for each sample, then W[l] += alpha[l] * mean of the gradients, through Adam.
 
     values (n * U,) : from `act_batch`
@@ -55,6 +56,7 @@ def learn_batch(integers, floats, values, signal, answers):
     """
     team = read_team(integers, floats)
     units = team.h.size
+    first = team.count[PASSES] - signal.size  # number of the first sample
     clear_traces(team)
     for s in range(signal.size):
         for i in range(units):
@@ -62,7 +64,7 @@ def learn_batch(integers, floats, values, signal, answers):
         if team.backprop:
             backpropagate(team)
         else:
-            relax(team)
+            relax(team, key, first + s, 0)
             local_packets(team)  # of a unit that did not explore g = 0, as h is mu exactly
         scale_packets(team, worth(team, signal[s]) if answers else signal[s])
         bad = first_diverged(team)

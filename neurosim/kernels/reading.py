@@ -17,7 +17,8 @@ from neurosim.memory import Log, Mail, Shared, Team, Wiring
 
 LAYERS, UNITS, PARAMETERS, N, GATED, STALE, BACKPROP, WHERE, COUNT = range(9)  # COUNT: two entries
 INTEGERS = 10
-T, C, TRACE_DECAY, GATE_FLOOR, EXPLORE, BETA1, BETA2, EPSILON, CORRECTION_UNTIL, FLOATS = range(10)
+T, C, PROPOSAL, TRACE_DECAY, GATE_FLOOR, EXPLORE, BETA1, BETA2, EPSILON = range(9)
+CORRECTION_UNTIL, FLOATS = range(9, 11)
 UNIT_ARRAYS = 9
 PARAMETER_ARRAYS = 5
 
@@ -69,6 +70,7 @@ def read_team(integers, floats):
         floats[T],
         integers[N],
         floats[C],
+        floats[PROPOSAL],
         floats[TRACE_DECAY],
         integers[GATED] != 0,
         integers[BACKPROP] != 0,

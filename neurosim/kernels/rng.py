@@ -13,6 +13,7 @@ NOISE, INIT, ENVIRONMENT = range(3)  # streams; those of docs/asynchronous.md fo
 CLOCK, UNIT, VALUE_DELAY, ERROR_DELAY, VALUE_LOSS, ERROR_LOSS = range(3, 9)
 VALUE_SYNAPSE, ERROR_SYNAPSE, BROADCAST, FEEDBACK, EXPLORE = range(9, 14)
 INPUT, TARGET = range(14, 16)  # of neurosim's own tasks
+PROPOSAL = 16
 MASK = np.uint64(0xFFFFFFFF)
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers and
 W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # key increments of the published generator

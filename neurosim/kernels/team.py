@@ -5,6 +5,8 @@ import numpy as np
 from neurosim.jit import aside, kernel
 from neurosim.kernels.activation import SOFTMAX, activate
 from neurosim.kernels.density import (
+    energy_gaussian,
+    energy_softmax,
     gate,
     packets_gaussian,
     packets_softmax,
@@ -14,7 +16,7 @@ from neurosim.kernels.density import (
 )
 from neurosim.kernels.layer import feedback, potential, transpose
 from neurosim.kernels.learning import adam, annealed, power, trace_biases, trace_weights
-from neurosim.kernels.rng import EXPLORE, NOISE, normal, normals, uniform
+from neurosim.kernels.rng import EXPLORE, NOISE, PROPOSAL, normal, normals, uniform
 
 PASSES, UPDATES = range(2)  # entries of Team.count
 FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c)**20 = 1e6 away
@@ -154,8 +156,65 @@ def learn(team, td_error, steps, anneal_steps):
 
 
 @kernel
-def relax(team):
-    """Lines 16-18: N steps down the energy, all hidden layers at once from the old values."""
+def energy(team, first):
+    """E(h; s, a) = -sum_l log pi_l (Section 2) without the constants of Gaussian densities.
+
+    The means of layers from `first` up are computed anew; those below it stand.
+    """
+    for l in range(first, team.size.size):
+        mean(team, l)
+    total = 0.0
+    for l in range(1, team.size.size):
+        a, b = team.unit[l], team.unit[l] + team.size[l]
+        if team.activation[l] == SOFTMAX:
+            total += energy_softmax(team.h[a:b], team.p[a:b], team.T)
+        else:
+            total += energy_gaussian(team.h[a:b], team.mu[a:b], team.var[a:b])
+    return total
+
+
+@kernel
+def propose(team, key, event):
+    """h' = h + proposal sqrt(var) xi of all hidden units, xi standard normal; h is kept in f."""
+    where = team.where + np.uint64(PROPOSAL - NOISE)
+    inputs = team.size[0]
+    for i in range(inputs, team.unit[-1]):
+        team.f[i] = team.h[i]
+        xi = normal(key, event, i - inputs, where)
+        team.h[i] += team.proposal * np.sqrt(team.var[i]) * xi
+
+
+@aside
+def climb(team, key, number, first):
+    """Lines 16-18 by hill climbing (Appendix F): N proposals of all hidden units together.
+
+    E(h'; s, a) < E(h; s, a): all keep what they proposed; otherwise all go back.  The energy is one
+    number, of all units for all units; nothing comes down from the layer above.
+
+    number : of the feed-forward pass.  first : number of the first proposal.
+    """
+    held = energy(team, 1)
+    for n in range(first, first + team.N):
+        propose(team, key, number << 20 | n)
+        # the first layer's input is the state: its mean moves only when the weights do
+        proposed = energy(team, 2)
+        if proposed < held:
+            held = proposed
+        else:
+            for i in range(team.size[0], team.unit[-1]):
+                team.h[i] = team.f[i]
+
+
+@kernel
+def relax(team, key, number, first):
+    """Lines 16-18: N steps down the energy, all hidden layers at once from the old values.
+
+    number : of the feed-forward pass whose values these are.
+    first : number of the first step; 0, or how many were made already, of a team that climbs.
+    """
+    if team.proposal > 0.0:
+        climb(team, key, number, first)
+        return
     layers = team.size.size
     fresh = not team.stale_first_mean
     for n in range(team.N):

@@ -168,7 +168,7 @@ class MapProp:
 def remedy(name: str, team: Team) -> str:
     """The settings of a team that diverged, and which way to change them."""
     settings = [f"a smaller {name}.alpha"]
-    if team.N > 0:
+    if team.N > 0 and team.proposal == 0.0:  # hill climbing never raises the energy
         settings.append(f"a smaller {name}.step_size")
     if not team.backprop:
         settings.append(f"a larger {name}.var")

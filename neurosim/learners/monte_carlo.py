@@ -79,7 +79,7 @@ class MonteCarlo:
         actions = outputs.argmax(axis=1) if self._discrete else outputs[:, 0]
         rewards = self._samples.rewards(actions, answers)
         signal = np.asarray(answers if self._answers else rewards, float)
-        self._check(kernels.learn_batch(*self._block, values, signal, self._answers))
+        self._check(kernels.learn_batch(*self._block, self._key, values, signal, self._answers))
         return float(rewards.mean())
 
     def state(self) -> dict[str, NDArray[np.generic]]:

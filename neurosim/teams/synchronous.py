@@ -28,9 +28,14 @@ class SynchronousTeam:
         """2. REINFORCE: W[l] += alpha[l] td_error z[l], through Adam (line 14)."""
         kernels.learn(self.memory, td_error, self.shared.steps[0], self.shared.anneal_steps)
 
-    def relax(self) -> None:
-        """3. Minimise the energy: N steps of all hidden layers at once (lines 16-18), or none."""
-        kernels.relax(self.memory)
+    def relax(self, first: int = 0) -> None:
+        """3. Minimise the energy: N steps of all hidden layers at once (lines 16-18), or none.
+
+        first : steps made before, where a relaxation goes on: proposals of hill climbing have
+        numbers.
+        """
+        number = self.memory.count[kernels.PASSES] - 1
+        kernels.relax(self.memory, self.shared.key, number, first)
 
     def accumulate(self) -> None:
         """4. Accumulate the trace: z = gamma lambda z + the rule's gradient (line 19)."""
