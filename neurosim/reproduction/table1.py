@@ -28,9 +28,12 @@ METHODS = {  # of the paper, and the folder of their model files
     "REINFORCE, Thomas 2011": "thomas/",
     "Backprop": "backprop/",
 }
+NO_ACTION_MAP = {"task.action_map": [1.0, 0.0]}  # the environment is given clip(A, -1, 1)
 OTHERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {  # folder, tasks, other values
     "Backprop, eq. (10)": ("reparameterised/", ("acrobot", "cartpole", "mountaincar"), {}),
     "MAP propagation, discount 0.99": ("", ("lunarlander",), {"learning.gamma": 0.99}),
+    "MAP propagation, no action map": ("", ("mountaincar",), NO_ACTION_MAP),
+    "Backprop, no action map": ("backprop/", ("mountaincar",), NO_ACTION_MAP),
 }  # that the paper has no row for
 RECENT = 100  # episodes at the end of a run
 
