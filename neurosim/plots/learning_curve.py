@@ -16,6 +16,7 @@ from neurosim.plots import style
 
 WINDOW = 100
 BATCH_WINDOW = 10  # as in Fig. 1
+POINTS = 2000  # of a line, at most
 SHOWN_FROM = 0.03  # of a run: the axis of rewards spans the averages from there on
 
 
@@ -96,13 +97,16 @@ def _draw_on(axes: Axes, panel: Panel, *, counted: bool = True) -> None:
         curves = np.array([running_average(run[:episodes], window) for run in runs])
         colour = style.COLOURS[index % len(style.COLOURS)]
         mean, spread = curves.mean(axis=0), curves.std(axis=0)
+        every = -(-episodes // POINTS)
         if len(runs) == 1:
             axes.plot(numbers, runs[0][:episodes], ".", ms=2, alpha=0.25, color=colour, mec="none")
             text = f"{label}, 1 run"
         else:
-            axes.fill_between(numbers, mean - spread, mean + spread, alpha=0.2, color=colour, lw=0)
+            low, high = (mean - spread)[::every], (mean + spread)[::every]
+            axes.fill_between(numbers[::every], low, high, alpha=0.2, color=colour, lw=0)
             text = f"{label}, mean ± std of {len(runs)} runs"
-        axes.plot(numbers, mean, color=colour, lw=1.5, label=text if counted else label)
+        text = text if counted else label
+        axes.plot(numbers[::every], mean[::every], color=colour, lw=1.5, label=text)
         averages.append(mean)
     if batch is not None:  # the first errors of a regression are a hundred times the last ones
         later = np.concatenate([each[int(SHOWN_FROM * each.size) :] for each in averages])
