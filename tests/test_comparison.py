@@ -163,6 +163,8 @@ def test_the_table_is_of_the_run_files_paired_by_seed(tmp_path: Path) -> None:
     assert [float(row["mean"]) for row in of_runs] == pytest.approx(np.ravel(scores).tolist())
     text = (tmp_path / "out/comparison.md").read_text()
     assert "reference (actor.N = 2, learning.gamma = 0.5)" in text
+    command = ["neurosim compare cartpole", *(" ".join(over).split()), "--seeds 3:6 --set", *TINY]
+    assert f"`{' '.join(command)}`" in text
     for name in ("comparison.png", "comparison.pdf"):
         assert (tmp_path / "out" / name).stat().st_size > 5_000
 

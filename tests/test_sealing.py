@@ -319,7 +319,7 @@ def test_hdf5_reads_back_what_could_not_be_written(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import os, signal, sys
+import signal, sys, threading
 from pathlib import Path
 from neurosim.record import seal, sealing
 
@@ -329,7 +329,7 @@ def write_interrupted(sink, data):
     global writes
     writes += 1
     if writes == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     write(sink, data)
 
 sealing._Sink.write = write_interrupted

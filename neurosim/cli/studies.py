@@ -154,6 +154,9 @@ def compare(
     make_folder(out)
     if jobs:
         exit_where_failed(carry_out(jobs, workers, scheduler, quiet))
-    command = " ".join(["neurosim compare", model, *(f"--over {text}" for text in over)])
+    options = [f"--over {text}" for text in over]
+    options += [] if seeds is None else [f"--seeds {seeds}"]
+    options += ["--set", *set] if set else []
+    command = " ".join(["neurosim compare", model, *options])
     for path in comparison.write(asked, runs, out, command):
         print(path)
