@@ -67,11 +67,10 @@ def draw(axes: Sequence[Axis], points: Sequence[Point], score: str = "average re
         label = ", ".join(f"{a.label} = {n}" for a, n in zip(axes[:-1], names, strict=True))
         _draw_line(panel, of_line, at, shift, index, label, joined=numbers is not None)
     if numbers is None:
-        names = list(along.settings)
-        panel.set_xticks(places, names)
-        if sum(map(len, names)) > ROOM:
-            for label in panel.get_xticklabels():
-                label.set(rotation=25, ha="right")
+        panel.set_xticks(places, list(along.settings))
+        if sum(map(len, along.settings)) > ROOM:
+            for tick in panel.get_xticklabels():
+                tick.set(rotation=25, ha="right")
     panel.set_xlabel(along.label)
     runs = {len(point.scores) for point in points}
     count = f"{min(runs)}" if len(runs) == 1 else f"{min(runs)} to {max(runs)}"
