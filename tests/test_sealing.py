@@ -323,6 +323,7 @@ import signal, sys, threading
 from pathlib import Path
 from neurosim.record import seal, sealing
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 writes, write = 0, sealing._Sink.write
 
 def write_interrupted(sink, data):
