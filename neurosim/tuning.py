@@ -118,8 +118,11 @@ def tune(
     InputError : a range that does not fit the model, Optuna is missing, or the folder holds
         another search.
     """
-    if not seeds or trials < 1:
-        raise InputError("A search needs at least one seed and one trial.")
+    if not seeds or trials < 1 or workers < 1:
+        raise InputError(
+            f"{len(seeds)} seeds, trials = {trials}, workers = {workers}: a search needs at least "
+            "one of each."
+        )
     _check_space(model, space)
     folder = Path(out) / model.name / "tuning"
     study = _open_study(folder, model, space, seeds)

@@ -187,3 +187,13 @@ def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert "2 trials, 0 of them dropped" in said
     assert "actor.alpha = [0.01, " in said
+
+
+@pytest.mark.parametrize("option", ["--workers", "--trials"])
+def test_a_search_of_nothing_is_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["tune", "backprop/cartpole", option, "0", "--out", str(tmp_path), "--quiet"])
+    assert stopped.value.code == 2
+    assert "at least one of each" in capsys.readouterr().err

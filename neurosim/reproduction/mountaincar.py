@@ -129,7 +129,7 @@ def _explored(folder: Path) -> Explored:
 
 
 def _groups(label: str, explored: list[Explored]) -> dict[str, list[Explored]]:
-    """Runs by whether they learned the task: an average return above 0, which staying put has."""
+    """Runs by whether they learned the task: an average return above that of staying put, 0."""
     return {
         f"{label}, average return > 0": [run for run in explored if run.average_return > 0],
         f"{label}, average return ≤ 0": [run for run in explored if run.average_return <= 0],

@@ -46,9 +46,7 @@ class Grid(NamedTuple):
         """
         conditions = [
             Condition(
-                ", ".join(
-                    f"{axis.label} = {name}" for axis, name in zip(self.axes, names, strict=True)
-                ),
+                self.label(names),
                 self.title,
                 self.model,
                 dict(self._overrides(names)),

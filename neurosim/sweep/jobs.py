@@ -15,7 +15,7 @@ OnEpisodeOf = Callable[[str, Episode], None]  # name of the job, episode
 
 
 class Job(Protocol):
-    """A run or a resume, such as ``partial(experiment.run, model, seed, out)``."""
+    """A run or a resume, such as ``partial(experiment.make, model, seed, out)``."""
 
     def __call__(self, *, on_episode: OnEpisode | None = None) -> Path: ...
 
