@@ -242,6 +242,7 @@ class MonteCarloSpec(_Section, frozen=True):
     adam: Adam
     storage: Storage = Storage()
     timing = None
+    record = ()
 
 
 class Model(NamedTuple):
@@ -348,6 +349,8 @@ def as_settings(overrides: Mapping[str, Any]) -> list[str]:
 def _as_toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_as_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(as_settings(value))}}}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -106,6 +106,7 @@ def compare(
     over: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="KEY=VALUE,VALUE,...")]] = (),
     seeds: Annotated[str | None, arg(metavar="FIRST:LAST+1")] = None,
     set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
+    measure: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="NAME")]] = (),
     runs: Folder = Path("runs"),
     out: Folder = Path("results"),
     workers: int = 1,
@@ -125,6 +126,8 @@ def compare(
             combinations are run.  The first one is the reference.
         seeds: Seeds of each condition; default 0:10, or those of the study.
         set: Other values for keys of the model, in all conditions.
+        measure: What to compare beside the return, such as packets; may be given several times;
+            see docs/studies.md.
         runs: Folder of all runs, in which `neurosim run` puts them too.
         out: Folder of the tables (Markdown and CSV) and figures (PNG and PDF).
         workers: Worker processes.  The bits of a run do not depend on them.
@@ -146,6 +149,7 @@ def compare(
     asked = asked._replace(
         overrides={**asked.overrides, **settings(set)},
         seeds=asked.seeds if seeds is None else seed_range(seeds),
+        measures=(*asked.measures, *measure),
     )
     jobs = jobs_of(asked.conditions(), runs)
     print(plan.describe(asked, jobs, workers), flush=True)
@@ -156,6 +160,7 @@ def compare(
         exit_where_failed(carry_out(jobs, workers, scheduler, quiet))
     options = [f"--over {text}" for text in over]
     options += [] if seeds is None else [f"--seeds {seeds}"]
+    options += [f"--measure {name}" for name in measure]
     options += ["--set", *set] if set else []
     command = " ".join(["neurosim compare", model, *options])
     for path in comparison.write(asked, runs, out, command):

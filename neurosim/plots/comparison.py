@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurosim.memory import Floats
 from neurosim.plots import style
 
 ROOM = 50  # characters of names that stand side by side
@@ -17,9 +18,17 @@ class Point(NamedTuple):
     """A condition."""
 
     names: tuple[str, ...]  # of its values, axis by axis
-    scores: Sequence[float]  # (seeds,)
-    mean: float
-    interval: Sequence[float]  # low, high; nan: none
+    values: Sequence[float] | Floats  # (seeds,)
+    middle: float  # their mean or median
+    interval: Sequence[float] | None = None  # low, high, of the mean; nan: unknown
+
+
+class Panel(NamedTuple):
+    """What is drawn of all conditions."""
+
+    label: str  # of the ordinate
+    points: Sequence[Point]
+    log: bool = False
 
 
 class Axis(Protocol):
@@ -38,46 +47,60 @@ class Axis(Protocol):
         """Its values as numbers, None where they are not."""
 
 
-def draw(axes: Sequence[Axis], points: Sequence[Point], score: str = "average return") -> Figure:
+def draw(
+    axes: Sequence[Axis], panels: Sequence[Panel], marks: Sequence[float] | None = None
+) -> Figure:
     """Draw the last axis of the grid along the abscissa, and a line for each other combination.
 
     Parameters
     ----------
     axes : of the grid, one at least.
-    points : all conditions.
-    score : label of the ordinate.
+    panels : one below the other, each of all conditions.
+    marks : for each line a place along the abscissa, drawn in the first panel; inf: none.
 
     Returns
     -------
     The figure.  Dots are runs; bars are intervals of the mean.
     """
     style.apply()
-    figure = Figure(figsize=(5.6, 3.6))
-    panel = figure.subplots()
+    figure = Figure(figsize=(5.6, 1.4 + 2.2 * len(panels)))
+    column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     along = axes[-1]
     numbers = along.numbers
     places = numbers or [float(k) for k in range(len(along.settings))]
     at = dict(zip(along.settings, places, strict=True))
-    lines: dict[tuple[str, ...], list[Point]] = {}
-    for point in points:
-        lines.setdefault(point.names[:-1], []).append(point)
     gap = min(np.diff(sorted(places)), default=1.0)
-    for index, (names, of_line) in enumerate(lines.items()):
-        shift = SHIFT * gap * (index - (len(lines) - 1) / 2) / max(1, len(lines) - 1)
-        label = ", ".join(f"{a.label} = {n}" for a, n in zip(axes[:-1], names, strict=True))
-        _draw_line(panel, of_line, at, shift, index, label, joined=numbers is not None)
+    for panel, (label, points, log) in zip(column, panels, strict=True):
+        lines: dict[tuple[str, ...], list[Point]] = {}
+        for point in points:
+            lines.setdefault(point.names[:-1], []).append(point)
+        for index, (names, of_line) in enumerate(lines.items()):
+            shift = SHIFT * gap * (index - (len(lines) - 1) / 2) / max(1, len(lines) - 1)
+            line = ", ".join(f"{a.label} = {n}" for a, n in zip(axes[:-1], names, strict=True))
+            _draw_line(panel, of_line, at, shift, index, line, joined=numbers is not None)
+        panel.set_ylabel(label)
+        if log:
+            panel.set_yscale("log")
     if numbers is None:
-        panel.set_xticks(places, list(along.settings))
+        column[-1].set_xticks(places, list(along.settings))
         if sum(map(len, along.settings)) > ROOM:
-            for tick in panel.get_xticklabels():
+            for tick in column[-1].get_xticklabels():
                 tick.set(rotation=25, ha="right")
-    panel.set_xlabel(along.label)
-    runs = {len(point.scores) for point in points}
+    _draw_marks(column[0], marks or [])
+    runs = {len(point.values) for point in panels[0].points}
     count = f"{min(runs)}" if len(runs) == 1 else f"{min(runs)} to {max(runs)}"
-    panel.set_ylabel(f"{score}, {count} runs each")
+    column[-1].set_xlabel(f"{along.label}; {count} runs each")
     if len(axes) > 1:
-        style.add_legend(figure, panel)
+        style.add_legend(figure, column[0])
     return figure
+
+
+def _draw_marks(panel: Axes, marks: Sequence[float]) -> None:
+    left, right = panel.get_xlim()
+    for index, mark in enumerate(marks):
+        if left <= mark <= right:
+            colour = style.COLOURS[index % len(style.COLOURS)]
+            panel.axvline(mark, color=colour, lw=1, ls="--", label="predicted limit")
 
 
 def _draw_line(
@@ -92,9 +115,9 @@ def _draw_line(
 ) -> None:
     colour = style.COLOURS[index % len(style.COLOURS)]
     x = [at[point.names[-1]] + shift for point in points]
-    means = [point.mean for point in points]
+    middles = [point.middle for point in points]
     for place, point in zip(x, points, strict=True):
-        panel.plot([place] * len(point.scores), point.scores, ".", ms=3, alpha=0.35, color=colour)
-        if point.interval[0] == point.interval[0]:
+        panel.plot([place] * len(point.values), point.values, ".", ms=3, alpha=0.35, color=colour)
+        if point.interval is not None and not np.isnan(point.interval).any():
             panel.plot([place, place], list(point.interval), color=colour, lw=1.5)
-    panel.plot(x, means, "o-" if joined else "o", ms=5, lw=1.2, color=colour, label=label)
+    panel.plot(x, middles, "o-" if joined else "o", ms=5, lw=1.2, color=colour, label=label)

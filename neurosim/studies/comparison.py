@@ -1,13 +1,22 @@
 """A comparison: what the conditions of a grid scored, each against the reference."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from neurosim import record
+from neurosim.analysis.relaxation import Relaxation, relaxation
 from neurosim.analysis.statistics import Difference, Sample, compare, describe, holm
+from neurosim.memory import Floats
 from neurosim.plots import comparison
+from neurosim.plots import relaxation as relaxation_plot
+from neurosim.spec import TEAMS
 from neurosim.studies.conditions import Condition, Curve, read_curves
 from neurosim.studies.figures import save
 from neurosim.studies.grid import Grid
+from neurosim.studies.measures import MEASURES
 from neurosim.studies.tables import Row, interval, markdown, spread, write_csv, write_page
 
 RECENT = 100  # episodes at the end of a run
@@ -23,6 +32,7 @@ class Compared(NamedTuple):
     sample: Sample
     difference: Difference | None  # from the reference, None for the reference itself
     p_holm: float  # corrected for the number of comparisons
+    measured: Floats  # (measures, seeds) what the grid's measures say of each run
 
 
 def evaluate(grid: Grid, runs: Path) -> list[Compared]:
@@ -33,7 +43,16 @@ def evaluate(grid: Grid, runs: Path) -> list[Compared]:
     differences = [None, *(compare(each, scores[0]) for each in scores[1:])]
     corrected = [1.0, *holm([each.p for each in differences if each is not None])]
     return [
-        Compared(point, condition, of_one, own, describe(own), difference, p)
+        Compared(
+            point,
+            condition,
+            of_one,
+            own,
+            describe(own),
+            difference,
+            p,
+            _measured(grid.measures, condition, runs),
+        )
         for point, condition, of_one, own, difference, p in zip(
             grid.points(), conditions, curves, scores, differences, corrected, strict=True
         )
@@ -41,18 +60,24 @@ def evaluate(grid: Grid, runs: Path) -> list[Compared]:
 
 
 def write(grid: Grid, runs: Path, results: Path, command: str) -> list[Path]:
-    """Write comparison.md, .csv, .png and .pdf and runs.csv from complete runs."""
+    """Write comparison.md, .csv, .png and .pdf and runs.csv from complete runs.
+
+    Where the residual is measured, relaxation.png and .pdf show it tick by tick.
+    """
     compared = evaluate(grid, runs)
     labels = [axis.label for axis in grid.axes]
+    measured = [MEASURES[name].label for name in grid.measures]
     rows: list[Row] = []
     of_runs: list[Row] = []
     lines = []
     for each in compared:
         difference = each.difference or Difference(0.0, float("nan"), float("nan"), 1.0)
-        rows.append([*each.point, *each.sample, *difference, each.p_holm, each.condition.command])
-        for curve, score in zip(each.curves, each.scores, strict=True):
+        medians = np.median(each.measured, axis=1)
+        statistics = [*each.sample, *difference, each.p_holm]
+        rows.append([*each.point, *statistics, *medians, each.condition.command])
+        for curve, score, own in zip(each.curves, each.scores, each.measured.T, strict=True):
             steps, last = int(curve.lengths.sum()), float(curve.totals[-RECENT:].mean())
-            of_runs.append([*each.point, curve.seed, curve.totals.size, steps, score, last])
+            of_runs.append([*each.point, curve.seed, curve.totals.size, steps, score, last, *own])
         against = ["reference", "", ""]
         if each.difference is not None:
             against = [
@@ -69,25 +94,76 @@ def write(grid: Grid, runs: Path, results: Path, command: str) -> list[Path]:
                 interval(sample.low, sample.high),
                 f"{sample.iqm:.2f}",
                 *against,
+                *(_median(own) for own in each.measured),
             ]
         )
     header = [*labels, "runs", "return", "95 % interval", "IQM", "difference", "95 %", "p (Holm)"]
+    header += measured
     intro = INTRODUCTION.format(reference=compared[0].condition.label)
-    parts = [intro, "![comparison](comparison.png)\n", markdown(header, lines)]
+    if measured:
+        intro += OF_MEASURES
+    figures = ["comparison"] + ["relaxation"] * ("residual" in grid.measures)
+    parts = [intro, *(f"![{name}]({name}.png)\n" for name in figures), markdown(header, lines)]
     columns = [*labels, *Sample._fields, "difference", "difference_low", "difference_high"]
-    columns += ["p", "p_holm", "command"]
-    columns_of_runs = [*labels, "seed", "episodes", "steps", "mean", "last_100"]
-    points = [
-        comparison.Point(each.point, each.scores, each.sample.mean, each.sample[4:6])
-        for each in compared
-    ]
-    figure = comparison.draw(grid.axes, points)
+    columns += ["p", "p_holm", *grid.measures, "command"]
+    columns_of_runs = [*labels, "seed", "episodes", "steps", "mean", "last_100", *grid.measures]
+    drawn = {"comparison": comparison.draw(grid.axes, *_panels(grid, compared))}
+    if "residual" in grid.measures:
+        drawn["relaxation"] = relaxation_plot.draw(
+            {", ".join(each.point): _relaxations(each.condition, runs) for each in compared}
+        )
     return [
         write_page(results / "comparison.md", grid.title, parts, command),
         write_csv(results / "comparison.csv", columns, rows),
         write_csv(results / "runs.csv", columns_of_runs, of_runs),
-        *save(figure, results / "comparison"),
+        *(path for name, figure in drawn.items() for path in save(figure, results / name)),
     ]
+
+
+def _median(values: Floats) -> str:
+    return f"{np.median(values):.3g} ({values.min():.3g} … {values.max():.3g})"
+
+
+def _measured(names: Sequence[str], condition: Condition, runs: Path) -> Floats:
+    found = np.zeros((len(names), len(condition.seeds)))
+    for k, folder in enumerate(condition.folders(runs) if names else []):
+        with record.open_run(folder) as run:
+            found[:, k] = [MEASURES[name].of(run) for name in names]
+    return found
+
+
+def _panels(
+    grid: Grid, compared: Sequence[Compared]
+) -> tuple[list[comparison.Panel], list[float] | None]:
+    """What the figure shows: the score, then each measure; and where the marks are, if any."""
+    score = [
+        comparison.Point(each.point, each.scores, each.sample.mean, each.sample[4:6])
+        for each in compared
+    ]
+    panels = [comparison.Panel("average return", score)]
+    for k, name in enumerate(grid.measures):
+        points = [
+            comparison.Point(each.point, each.measured[k], float(np.median(each.measured[k])))
+            for each in compared
+        ]
+        panels.append(comparison.Panel(MEASURES[name].label, points, MEASURES[name].log))
+    if grid.mark is None:
+        return panels, None
+    marked = panels[1 + grid.measures.index(grid.mark)].points
+    return panels, [point.middle for point in marked[:: len(grid.axes[-1].settings)]]
+
+
+def _relaxations(condition: Condition, runs: Path) -> dict[str, Relaxation]:
+    """The recorded steps of all runs of a condition, by team."""
+    found: dict[str, list[Relaxation]] = {team: [] for team in TEAMS}
+    for folder in condition.folders(runs):
+        with record.open_run(folder) as run:
+            for team, parts in found.items():
+                parts.append(relaxation(run, team))
+    return {
+        team: Relaxation(*map(np.concatenate, zip(*parts, strict=True)))
+        for team, parts in found.items()
+    }
 
 
 INTRODUCTION = """\
@@ -96,4 +172,8 @@ The intervals are bias-corrected bootstrap intervals of the mean, IQM is the mea
 half of the runs. Every condition has the same seeds, so the same environments and the same unit \
 noise; its difference from the reference ({reference}) is taken seed by seed and tested by \
 permuting signs, with Holm's correction for the number of conditions.
+"""
+
+OF_MEASURES = """\
+Of what is measured beside the return: median over the runs (lowest … highest).
 """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,8 @@ class Condition(NamedTuple):
     @property
     def command(self) -> str:
         """The command that makes the same runs."""
-        keys = ["--set", *as_settings(self.overrides)] if self.overrides else []
+        texts = as_settings(self.overrides)
+        keys = ["--set", *(quote(text) if "{" in text else text for text in texts)] if texts else []
         seeds = f"{self.seeds[0]}:{self.seeds[-1] + 1}"
         return " ".join(["neurosim run", self.name, "--seeds", seeds, *keys])
 

@@ -10,6 +10,7 @@ import msgspec
 
 from neurosim.errors import InputError
 from neurosim.spec import STUDIES, as_settings, load, shipped, studies
+from neurosim.studies import measures
 from neurosim.studies.conditions import Condition
 
 
@@ -36,13 +37,16 @@ class Grid(NamedTuple):
     overrides: Mapping[str, Any]  # set in all conditions
     axes: tuple[Axis, ...]
     seeds: Sequence[int]
+    measures: tuple[str, ...] = ()  # beside the score, see `measures.MEASURES`
+    mark: str | None = None  # of them, drawn where it lies along the last axis
 
     def conditions(self) -> list[Condition]:
         """All combinations, the last axis running fastest.
 
         Raises
         ------
-        InputError : one of them is no valid model, or two of them are the same one.
+        InputError : one of them is no valid model, two of them are the same one, or one has not
+            what is to be measured.
         """
         conditions = [
             Condition(
@@ -57,6 +61,7 @@ class Grid(NamedTuple):
         self._check_mode()
         by_name: dict[str, str] = {}
         for each in conditions:
+            measures.check(self.measures, each.model)
             other = by_name.setdefault(each.model.name, each.label)
             if other != each.label:
                 raise InputError(
@@ -142,7 +147,10 @@ def read_grid(path: Path) -> Grid:
             raise InputError(f"{path}: axis {axis.label!r}: values in a list need a key.")
         else:
             axes.append(_axis_of(axis.label, axis.key, axis.values))
-    return Grid(file.title, file.model, file.set, tuple(axes), range(*file.seeds))
+    if file.mark is not None and file.mark not in file.measures:
+        raise InputError(f"{path}: mark = {file.mark!r}: add it to measures.")
+    grid = Grid(file.title, file.model, file.set, tuple(axes), range(*file.seeds))
+    return grid._replace(measures=tuple(file.measures), mark=file.mark)
 
 
 class _AxisOfFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -157,6 +165,8 @@ class _StudyFile(msgspec.Struct, forbid_unknown_fields=True):
     seeds: tuple[int, int]  # the first one, the last one + 1
     axis: list[_AxisOfFile]
     set: dict[str, Any] = {}
+    measures: list[str] = []
+    mark: str | None = None
 
 
 def _axis_of(label: str, key: str, values: Sequence[Any]) -> Axis:
