@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
-from neurosim.learners import Learner
-from neurosim.spec import Model, MonteCarloSpec, parse, timing_of
+from neurosim.learners import Learner, MapProp
+from neurosim.memory import Floats
+from neurosim.spec import TEAMS, Model, MonteCarloSpec, parse, predecessor, timing_of
 from neurosim.tasks import Environment
 from neurosim.timing import check_lists
 from neurosim.training import Episode, training
@@ -41,6 +42,7 @@ OWN_FILES = {
 }
 PACKAGES = ("neurosim", "numba", "numpy", "gymnasium", "h5py")
 
+Weights = Mapping[str, Mapping[str, Floats]]  # W1, b1, ... by team
 OnEpisode = Callable[[Episode], bool | None]  # True: stop the run, it can be resumed
 
 
@@ -59,7 +61,8 @@ def run(
     model : what `neurosim.load` returned.
     seed : seed of everything random in the run, in [0, 2**63).
     out : folder of all runs; this one goes to ``out/<model>/seed-<seed>``.
-    force : replace a run that is there already.
+    force : replace a run that is there already.  A run of the model that it takes its first weights
+        from is made too, where it is not there.
     on_episode : called after each episode or batch; where it returns True the run stops, as by
         Ctrl-C.
 
@@ -74,6 +77,8 @@ def run(
     """
     environment = check_before_run(model, seed, out, force=force)
     folder = run_folder(model, seed, out)
+    first = check_predecessor(model, environment)
+    weights = None if first is None else _final_weights(record.open_run(make(first, seed, out)))
     clear(folder)
     try:
         folder.mkdir(parents=True)
@@ -83,7 +88,7 @@ def run(
     record.write_atomically(folder / MODEL, model.text.encode())
     record.write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=1).encode() + b"\n")
     with sole_writer(folder), closing(environment):
-        _train(folder, model, seed, environment, on_episode)
+        _train(folder, model, seed, environment, on_episode, weights)
     return folder
 
 
@@ -104,10 +109,13 @@ def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None
     RunError : it diverged.
     """
     environment = check_model(model, seed)
+    first = check_predecessor(model, environment)
     store = record.MemoryStore()
     compression = model.spec.storage.compression
     with closing(environment), record.Recorder(store, compression) as recorder:
         course = training(model, environment, seed)
+        if first is not None and isinstance(course.learner, MapProp):
+            course.learner.begin_with(_final_weights(simulate(first, seed)))
         log = course.record_to(recorder, {})
         recorder.annotate("", _root_attributes(model, _provenance(model, seed)))
         log.begin()
@@ -142,9 +150,21 @@ def resume(folder: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
         if is_complete(folder):
             record.drop_segments(folder)  # where the run was killed when it had just ended
             return folder
+        if model.spec.initial is not None and not _has_begun(folder):
+            raise InputError(
+                f"{folder} was stopped before it had its first weights. Give its `neurosim run` "
+                "again with --force."
+            )
         with closing(check_model(model, seed)) as environment:
             _train(folder, model, seed, environment, on_episode)
     return folder
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether the run in a folder has come as far as its first checkpoint."""
+    sealed = (folder / record.schema.SEALED_FILE).exists()
+    segments = record.numbered_segments(folder)
+    return sealed or bool(record.checkpoint.kept(folder)) or len(segments) > 1
 
 
 def make(model: Model, seed: int, out: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
@@ -162,7 +182,8 @@ def make(model: Model, seed: int, out: str | Path, *, on_episode: OnEpisode | No
     folder = run_folder(model, seed, out)
     if (folder / PROVENANCE).exists():
         _check_same_model(folder, model)
-        return resume(folder, on_episode=on_episode)
+        if _has_begun(folder):
+            return resume(folder, on_episode=on_episode)
     return run(model, seed, out, force=True, on_episode=on_episode)
 
 
@@ -238,7 +259,9 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
-    return check_model(model, seed)
+    environment = check_model(model, seed)
+    check_predecessor(model, environment)
+    return environment
 
 
 def check_model(model: Model, seed: int) -> Environment:
@@ -260,6 +283,25 @@ def check_model(model: Model, seed: int) -> Environment:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
         check_lists("actor", timing_of(model.spec, "actor"), size)
     return environment
+
+
+def check_predecessor(model: Model, environment: Environment) -> Model | None:
+    """The model from whose runs those of a model take their first weights, see `predecessor`.
+
+    Raises
+    ------
+    InputError : as `predecessor`, or its task has other observations or actions.
+    """
+    first = predecessor(model)
+    if first is not None:
+        with closing(Environment(first.spec.task, first.spec.actor.output)) as other:
+            sizes = [(each.n_observations, each.n_actions) for each in (environment, other)]
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"{model.name}: initial.model = {first.name!r}: (observations, actions) of its "
+                f"task are {sizes[1]}, not {sizes[0]}; take a model of the same task."
+            )
+    return first
 
 
 @contextmanager
@@ -305,13 +347,26 @@ def clear(folder: Path) -> None:
         raise InputError(f"{folder} cannot be deleted: {error.strerror}.") from None
 
 
+def _final_weights(finished: record.Run) -> Weights:
+    """What a run has learned, by team."""
+    with finished:
+        return {name: dict(finished.weights(name, "final")) for name in TEAMS}
+
+
 def _train(
-    folder: Path, model: Model, seed: int, environment: Environment, on_episode: OnEpisode | None
+    folder: Path,
+    model: Model,
+    seed: int,
+    environment: Environment,
+    on_episode: OnEpisode | None,
+    weights: Weights | None = None,
 ) -> None:
     """Run or go on with the run in a folder, to its end or to where it is stopped."""
     compression = model.spec.storage.compression
     course = training(model, environment, seed)
     done, counts = restore(folder, course.learner, model, seed)
+    if weights is not None and isinstance(course.learner, MapProp):
+        course.learner.begin_with(weights)
     store = record.FolderStore(folder, counts.pop("segments", 0))
     attrs = _root_attributes(model, json.loads((folder / PROVENANCE).read_bytes()))
     with record.Recorder(store, compression) as recorder:

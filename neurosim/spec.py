@@ -37,11 +37,12 @@ RunMode = Literal[Mode, "monte_carlo"]
 Compression = Literal["gzip", "lz4", "none"]
 TEAMS = ("actor", "critic")
 OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
-    *("critic", "learning", "timing", "record", "storage.values"),
+    *("critic", "learning", "timing", "record", "initial", "storage.values"),
     *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
 )
 STUDIES = "studies/"  # folder of files that are grids of models
 LONGEST_SETTINGS = 150  # characters of settings in a model's name
+FOLDER_NAME = re.compile(r"[\w.+=\[\],-]*")
 MAX_TICKS = 2**18  # of a unit in one window
 MIN_RATE = 1e-6  # the lowest but 0, which never ticks: its period is the longest duration
 MAX_PROPOSALS = 2**20  # of a pass; their numbers are 20 bits of a random number's name
@@ -176,6 +177,13 @@ class Record(_Section, frozen=True):
     steps: tuple[Index, Index] | Literal["all"]
 
 
+class Initial(_Section, frozen=True):
+    """Weights to begin with: those that a run of another model with the same seed ended with."""
+
+    model: str  # name or path
+    set: dict[str, Any] = {}  # other values for keys of that model
+
+
 class Storage(_Section, frozen=True):
     """How the record is kept; what is recorded does not depend on it."""
 
@@ -194,6 +202,7 @@ class Spec(_Section, frozen=True):
     adam: Adam
     timing: Timing | None = None  # None: synchronous
     record: list[Record] = []
+    initial: Initial | None = None  # None: initial weights are drawn
     storage: Storage = Storage()
 
 
@@ -243,6 +252,7 @@ class MonteCarloSpec(_Section, frozen=True):
     storage: Storage = Storage()
     timing = None
     record = ()
+    initial = None
 
 
 class Model(NamedTuple):
@@ -325,7 +335,7 @@ def parse(
 def variant(model: Model, overrides: Mapping[str, Any]) -> Model:
     """A model with other values, which its name tells: "cartpole+actor.N=40".  Raises InputError.
 
-    Of many values, which would make too long a name of a folder, it has the checksum.
+    Of values that make no good name of a folder, many ones or tables, it has the checksum.
 
     Parameters
     ----------
@@ -335,10 +345,39 @@ def variant(model: Model, overrides: Mapping[str, Any]) -> Model:
     if not overrides:
         return model
     settings = "+".join(as_settings(overrides))
-    if len(settings) > LONGEST_SETTINGS:
+    if len(settings) > LONGEST_SETTINGS or not FOLDER_NAME.fullmatch(settings):
         settings = f"{zlib.crc32(settings.encode()):08x}"
     name = f"{model.name}+{settings}"
     return parse(model.text, model.name, overrides)._replace(name=name)
+
+
+def predecessor(model: Model) -> Model | None:
+    """The model from whose runs those of a model take their first weights; None: from none.
+
+    Raises
+    ------
+    InputError : it is no valid model, has a predecessor itself, or layers of other sizes.
+    """
+    initial = model.spec.initial
+    if initial is None:
+        return None
+    try:
+        found = variant(load(initial.model), initial.set)
+    except InputError as error:
+        raise InputError(f"{model.name}: initial: {error}") from None
+    problem = ""
+    if isinstance(found.spec, MonteCarloSpec):
+        problem = "is one of Algorithm 1; take a model with an actor and a critic"
+    elif found.spec.initial is not None:
+        problem = "begins with weights of another model itself; take one that does not"
+    else:
+        for name in TEAMS:
+            mine, other = getattr(model.spec, name).units, getattr(found.spec, name).units
+            if mine != other:
+                problem = f"has {name}.units = {other}, not {mine}; make them the same"
+    if problem:
+        raise InputError(f"{model.name}: initial.model = {initial.model!r}: it {problem}.")
+    return found
 
 
 def as_settings(overrides: Mapping[str, Any]) -> list[str]:
@@ -350,7 +389,8 @@ def _as_toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_as_toml, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(as_settings(value))}}}"
+        keys = (f'"{key}"' if "." in key else key for key in value)
+        return f"{{{','.join(as_settings(dict(zip(keys, value.values(), strict=True))))}}}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -104,7 +104,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
     after_window = np.where(interval < np.inf, timing.jitter * period + lag, 0.0)
     last_tick = window + int(np.ceil(after_window.max()))
     journey = int(delay.max()) + packet_delay + int(synapse_delay.max(initial=0))
-    _start_feedback(team, timing, key)
+    start_feedback(team, timing, key)
     return pack(
         Wiring,
         {
@@ -280,7 +280,7 @@ def _draw_synapse_delays(team: Team, delays: Integers, largest: int, key: Intege
                 synapses[:] = (u * largest).astype(np.int64)
 
 
-def _start_feedback(team: Team, timing: TeamTiming, key: Integers) -> None:
+def start_feedback(team: Team, timing: TeamTiming, key: Integers) -> None:
     """Initial feedback weights, into team.wt: unit j of layer l holds one for each unit above."""
     alignment = {"kolen_pollack": timing.feedback_alignment, "symmetric": 1.0}
     a = alignment.get(timing.feedback, 0.0)

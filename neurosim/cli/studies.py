@@ -136,7 +136,7 @@ def compare(
         quiet: Show no progress.
     """
     from neurosim.studies import comparison, grid, plan
-    from neurosim.studies.conditions import jobs_of
+    from neurosim.studies.conditions import jobs_of, predecessors, quoted
 
     asked = grid.find(model)
     if asked is None:
@@ -151,17 +151,20 @@ def compare(
         seeds=asked.seeds if seeds is None else seed_range(seeds),
         measures=(*asked.measures, *measure),
     )
-    jobs = jobs_of(asked.conditions(), runs)
-    print(plan.describe(asked, jobs, workers), flush=True)
+    conditions = asked.conditions()
+    first = jobs_of(predecessors(conditions), runs)
+    jobs = jobs_of(conditions, runs)
+    print(plan.describe(asked, first, jobs, workers), flush=True)
     if dry:
         return
     make_folder(out)
-    if jobs:
-        exit_where_failed(carry_out(jobs, workers, scheduler, quiet))
+    for each in (first, jobs):
+        if each:
+            exit_where_failed(carry_out(each, workers, scheduler, quiet))
     options = [f"--over {text}" for text in over]
     options += [] if seeds is None else [f"--seeds {seeds}"]
     options += [f"--measure {name}" for name in measure]
-    options += ["--set", *set] if set else []
+    options += ["--set", *map(quoted, set)] if set else []
     command = " ".join(["neurosim compare", model, *options])
     for path in comparison.write(asked, runs, out, command):
         print(path)

@@ -14,7 +14,7 @@ from neurosim.learners.map_prop import MapProp
 from neurosim.memory import Events, Floats, Integers, Team
 from neurosim.spec import TEAMS, Spec, timing_of
 from neurosim.teams import AsynchronousTeam
-from neurosim.timing import feedback_weights
+from neurosim.timing import feedback_weights, start_feedback
 
 # What of the mailboxes outlives a step.
 _MAIL = (
@@ -33,6 +33,7 @@ class AsynchronousMapProp(MapProp):
 
     def __init__(self, spec: Spec, n_observations: int, n_actions: int, seed: int) -> None:
         super().__init__(spec, n_observations, n_actions, seed)
+        self._spec = spec
         *blocks, shared = self._blocks
         actor, critic = (
             AsynchronousTeam(
@@ -85,6 +86,12 @@ class AsynchronousMapProp(MapProp):
         """Keep a log of each step from the next one on, or stop doing so."""
         for team in self.teams:
             team.write_log(wanted)
+
+    def begin_with(self, weights: Mapping[str, Mapping[str, Floats]]) -> None:
+        """As `MapProp.begin_with`; feedback weights begin as they would beside drawn weights."""
+        super().begin_with(weights)
+        for name, team in zip(TEAMS, self.teams, strict=True):
+            start_feedback(team.memory, timing_of(self._spec, name), self.shared.key)
 
     def weights(self, name: str) -> dict[str, Floats]:
         """As `MapProp.weights`, and the feedback weights B2, B3, ... where units have their own:

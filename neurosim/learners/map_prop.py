@@ -99,6 +99,13 @@ class MapProp:
         orient(self.actor)
         orient(self.critic)
 
+    def begin_with(self, weights: Mapping[str, Mapping[str, Floats]]) -> None:
+        """Take these weights and biases W1, b1, ... of each team in the place of the drawn ones."""
+        for name, team in zip(TEAMS, (self.actor, self.critic), strict=True):
+            for key, view in named_layers(team, team.w, "").items():
+                view[...] = weights[name][key]
+            orient(team)
+
     def weights(self, name: str) -> dict[str, Floats]:
         """Views of a team's weights and biases: W1, b1, W2, b2 and so on."""
         return named_layers(getattr(self, name), getattr(self, name).w, "")

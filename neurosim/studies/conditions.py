@@ -1,6 +1,7 @@
 """Conditions: models, with the seeds that they are run with."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -33,7 +34,7 @@ class Condition(NamedTuple):
     def command(self) -> str:
         """The command that makes the same runs."""
         texts = as_settings(self.overrides)
-        keys = ["--set", *(quote(text) if "{" in text else text for text in texts)] if texts else []
+        keys = ["--set", *map(quoted, texts)] if texts else []
         seeds = f"{self.seeds[0]}:{self.seeds[-1] + 1}"
         return " ".join(["neurosim run", self.name, "--seeds", seeds, *keys])
 
@@ -77,6 +78,23 @@ def read_curves(which: Condition, runs: Path) -> list[Curve]:
     return curves
 
 
+def quoted(text: str) -> str:
+    """A setting as a shell takes it: tables are quoted, whose braces and commas it would expand."""
+    return quote(text) if "{" in text else text
+
+
+def predecessors(conditions: Sequence[Condition]) -> list[Condition]:
+    """What runs of some conditions take their first weights from, each once."""
+    found = {}
+    for each in conditions:
+        initial = each.model.spec.initial
+        if initial is not None:
+            label = f"before {each.label}"
+            first = Condition(label, each.task, initial.model, initial.set, each.seeds)
+            found[first.model.name] = first
+    return list(found.values())
+
+
 def jobs_of(conditions: Sequence[Condition], runs: Path) -> dict[str, tuple[sweep.Job, Model]]:
     """A job for each run that is not complete yet, by a label; conditions may share runs.
 
@@ -87,7 +105,8 @@ def jobs_of(conditions: Sequence[Condition], runs: Path) -> dict[str, tuple[swee
     jobs: dict[str, tuple[sweep.Job, Model]] = {}
     for each in conditions:
         model = each.model
-        experiment.check_model(model, each.seeds[0]).close()
+        with closing(experiment.check_model(model, each.seeds[0])) as environment:
+            experiment.check_predecessor(model, environment)
         for seed in each.seeds:
             if not experiment.is_made(model, seed, runs):
                 job = partial(experiment.make, model, seed, runs)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import gymnasium
+from msgspec.structs import replace
 
 from neurosim import experiment
 from neurosim.learners.compiling import compile_kernels
@@ -23,24 +24,32 @@ class Cost(NamedTuple):
     longest: float  # if all are as long as the task lets them be; inf: it sets no limit
 
 
-def describe(grid: Grid, jobs: Mapping[str, tuple[Job, Model]], workers: int) -> str:
+def describe(
+    grid: Grid,
+    first: Mapping[str, tuple[Job, Model]],
+    jobs: Mapping[str, tuple[Job, Model]],
+    workers: int,
+) -> str:
     """How many runs there are to make, and about how long they take.
 
     Parameters
     ----------
     grid : the study.
-    jobs : the runs that are not there yet.
+    first : the runs that others take their first weights from and that are not there yet.
+    jobs : the runs of the grid that are not there yet.
     workers : runs at a time.
     """
     total = len(grid.points()) * len(grid.seeds)
     text = f"{len(grid.points())} conditions with {len(grid.seeds)} seeds: {total} runs"
-    if not jobs:
+    to_make = {**first, **jobs}
+    if not to_make:
         return f"{text}, all of them there."
-    models = [model for _, model in jobs.values()]
+    models = [model for _, model in to_make.values()]
     tried = [cost(model, grid.seeds[0]) for model in (models[0], models[-1])]
-    each = len(jobs) / len(tried) / min(workers, len(jobs))
+    each = len(to_make) / len(tried) / min(workers, len(to_make))
     likely, longest = (each * sum(seconds) for seconds in zip(*tried, strict=True))
-    text = f"{text}, {len(jobs)} of them to make, in about {_duration(likely)}"
+    before = f" and {len(first)} before them" if first else ""
+    text = f"{text}, {len(jobs)} of them to make{before}, in about {_duration(likely)}"
     if longest == likely:
         return f"{text}."
     return (
@@ -59,6 +68,7 @@ def cost(model: Model, seed: int) -> Cost:
         lengths.append(episode.length)
         return time.perf_counter() - started > SECONDS
 
+    model = model._replace(spec=replace(model.spec, initial=None))  # drawn weights do as well
     experiment.simulate(model, seed, on_episode=stop)
     elapsed = time.perf_counter() - started
     likely = elapsed / len(lengths) * model.length
