@@ -23,7 +23,7 @@ from neurosim.experiment import (
     sole_writer,
 )
 from neurosim.record import Recorder, Run, schema
-from neurosim.spec import MonteCarloSpec, Record
+from neurosim.spec import TEAMS, MonteCarloSpec, Record
 from neurosim.training import Episodes
 
 
@@ -69,6 +69,8 @@ def rerecord(
         episodes = Episodes(model.spec, environment, seed)
         _check(run, folder, episode, steps)
         done, counts = restore(folder, episodes.learner, model, seed, before=episode)
+        if done == 0:
+            episodes.learner.begin_with({name: run.weights(name, "initial") for name in TEAMS})
         counts = {
             schema.STEPS: counts.get(schema.STEPS, 0),
             schema.WINDOW_STEPS: len(run.table(schema.WINDOW_STEPS)),

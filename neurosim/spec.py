@@ -7,6 +7,7 @@ and the remedy.
 """
 
 import difflib
+import json
 import re
 import tomllib
 import zlib
@@ -382,16 +383,18 @@ def predecessor(model: Model) -> Model | None:
 
 def as_settings(overrides: Mapping[str, Any]) -> list[str]:
     """Overrides as the texts that `--set` reads, without spaces: "actor.var=[0.3,1.0]"."""
-    return [f"{key}={_as_toml(value)}" for key, value in overrides.items()]
+    return [
+        f"{key}={value if isinstance(value, str) else _as_toml(value)}"
+        for key, value in overrides.items()
+    ]
 
 
 def _as_toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_as_toml, value))}]"
     if isinstance(value, dict):
-        keys = (f'"{key}"' if "." in key else key for key in value)
-        return f"{{{','.join(as_settings(dict(zip(keys, value.values(), strict=True))))}}}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return f"{{{','.join(f'{json.dumps(k)}={_as_toml(v)}' for k, v in value.items())}}}"
+    return json.dumps(value) if isinstance(value, str | bool) else str(value)
 
 
 def timing_of(spec: Spec | MonteCarloSpec, team: str) -> Timing:

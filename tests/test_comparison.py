@@ -119,13 +119,13 @@ def test_before_it_starts_a_study_says_how_many_runs_it_takes_and_how_long(
 ) -> None:
     asked = small_grid("actor.N=2,3", seeds=4)
     jobs = jobs_of(asked.conditions(), tmp_path)
-    said = plan.describe(asked, jobs, workers=2)
+    said = plan.describe(asked, {}, jobs, workers=2)
     assert said.startswith("2 conditions with 4 seeds: 8 runs, 8 of them to make, in about ")
     next(iter(jobs.values()))[0](on_episode=None)
     left = jobs_of(asked.conditions(), tmp_path)
     assert len(left) == 7
-    assert "8 runs, 7 of them to make" in plan.describe(asked, left, workers=2)
-    assert plan.describe(asked, {}, 1).endswith("all of them there.")
+    assert "8 runs, 7 of them to make" in plan.describe(asked, {}, left, workers=2)
+    assert plan.describe(asked, {}, {}, 1).endswith("all of them there.")
 
 
 def test_the_longest_time_is_that_of_the_tasks_limit() -> None:

@@ -208,7 +208,16 @@ def of_model(
     Returns
     -------
     By name of the team; only those that relax, by MAP propagation with hidden layers.
+
+    Raises
+    ------
+    InputError : the model takes its first weights from a run.
     """
+    if model.spec.initial is not None:
+        raise InputError(
+            f"{model.name}: its first weights are those of a run of {model.spec.initial.model}. "
+            "Give the run: neurosim stability RUN."
+        )
     if isinstance(model.spec, MonteCarloSpec):
         networks = {"actor": network_of(MonteCarlo(model.spec, environment, seed).actor)}
         observations, _ = environment.samples.draw(rng.mixed_key(seed), 0, episodes * steps)

@@ -161,6 +161,8 @@ def _warn_of_instability(model: "Model", environment: "Environment", seed: int) 
     """Say on stderr where the relaxation of fresh weights is beyond its limits."""
     from neurosim.analysis.stability import of_model, warnings
 
+    if model.spec.initial is not None:  # the weights are not drawn
+        return
     for warning in warnings(of_model(model, environment, seed, episodes=1, steps=5)):
         print(f"neurosim: warning: {warning}", file=sys.stderr)
 
