@@ -1,7 +1,7 @@
 """Commands on models and runs."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from neurosim.cli.arguments import (
     settings,
 )
 from neurosim.cli.plots import curves_of
+from neurosim.cli.summary import describe, summarise
 from neurosim.cli.working import carry_out, exit_where_failed
 from neurosim.errors import InputError
 
@@ -118,16 +119,14 @@ def list_models(runs: Folder = Path("runs")) -> None:
     from neurosim import record, spec
     from neurosim.studies.grid import read_grid
 
-    models = Table("model", "what it is", box=None, header_style="bold")
-    for name in spec.names():
-        models.add_row(name, spec.load(name).spec.description)
-    Console().print(models)
-    named = Table("study", "what it compares", box=None, header_style="bold")
-    for name in spec.studies():
-        named.add_row(name, read_grid(spec.shipped() / f"{name}.toml").title)
-    if named.row_count:
-        Console().print()
-        Console().print(named)
+    studies = {name: read_grid(spec.shipped() / f"{name}.toml").title for name in spec.studies()}
+    models = {name: spec.load(name).spec.description for name in spec.names()}
+    for heading, texts in (("model", models), ("study", studies)):
+        width = max(map(len, texts))
+        print(f"{heading:<{width}}  what it is")
+        for name, text in texts.items():
+            print(f"{name:<{width}}  {text}")
+        print()
     if runs.is_dir() and any(runs.rglob("provenance.json")):
         table = Table("run", "episodes or batches", "state", box=None, header_style="bold")
         for folder in run_folders(runs):
@@ -138,7 +137,6 @@ def list_models(runs: Folder = Path("runs")) -> None:
                     table.add_row(str(folder), str(done), state)
             except InputError as error:
                 table.add_row(str(folder), "", str(error))
-        Console().print()
         Console().print(table)
 
 
@@ -151,8 +149,10 @@ def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
     from neurosim import spec
 
     if Path(what).is_dir() or what.endswith(".h5"):
-        for folder in run_folders(Path(what)):
-            _summarise([folder])
+        folders = run_folders(Path(what))
+        if len(folders) == 1:
+            describe(folders[0])
+        summarise(folders)
     else:
         print(spec.load(what).text, end="")
 
@@ -203,78 +203,6 @@ def _carry_out(
     if outcome.folders:
         figure = folder / "learning-curve.png"
         learning_curve.save(*curves_of(outcome.folders), figure)
-        _summarise(outcome.folders)
+        summarise(outcome.folders)
         print(f"learning curve: {figure}")
     exit_where_failed(outcome)
-
-
-def _summarise(folders: Sequence[Path]) -> None:
-    """One screen about runs."""
-    import numpy as np
-    from rich.console import Console
-    from rich.table import Table
-
-    from neurosim import record
-    from neurosim.analysis.returns import summarise
-
-    with record.open_run(folders[0]) as opened:
-        by_batches = opened.attribute("mode") == "monte_carlo"
-    columns = ("run", "episodes", "steps", "mean return", "last 100", "best", "")
-    if by_batches:
-        columns = ("run", "batches", "samples", "mean reward", "last 100", "best", "")
-    digits = 4 if by_batches else 2
-    table = Table(*columns, box=None, header_style="bold")
-    table.columns[0].overflow = "fold"
-    means = []
-    for folder in folders:
-        with record.open_run(folder) as opened:
-            if not max(len(opened.episodes), len(opened.batches)):
-                table.add_row(str(folder), "0", "", "", "", "", "incomplete")
-                continue
-            if by_batches:
-                lengths = np.diff(opened.batches["samples"][:], prepend=0)
-                summary = summarise(opened.batches["reward"][:], lengths)
-            else:
-                summary = summarise(opened.episodes["return"][:], opened.episodes["length"][:])
-            numbers = (summary.mean, summary.last, summary.best)
-            state = "" if opened.complete else "incomplete"
-            table.add_row(
-                str(folder),
-                str(summary.episodes),
-                str(summary.steps),
-                *(f"{number:.{digits}f}" for number in numbers),
-                state,
-            )
-            means.append(summary.mean)
-    if len(means) > 1:
-        spread = f"{np.mean(means):.{digits}f} ± {np.std(means):.{digits}f}"
-        table.add_row(f"mean ± std of {len(means)} runs", "", "", spread, "", "", "")
-    Console().print(table)
-    _summarise_traffic(folders)
-
-
-def _summarise_traffic(folders: Sequence[Path]) -> None:
-    """What the agents of asynchronous runs exchanged, for each step of the environment."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from neurosim import record
-    from neurosim.analysis import traffic
-    from neurosim.spec import TEAMS
-
-    headings = ("each step", "packets", "lost", "discarded", "in flight", "ticks", "idle", "MACs")
-    table = Table(*headings, "age", box=None, header_style="bold")
-    for folder in folders:
-        with record.open_run(folder) as opened:
-            if opened.attribute("mode") != "asynchronous" or not len(opened.steps):
-                continue
-            for team in TEAMS:
-                total = traffic.totals(opened, team)
-                each = [f"{n / max(1, total.sent):.1%}" for n in total[2:5]]
-                ticks = (total.value_ticks + total.error_ticks, total.idle_ticks)
-                numbers = (total.sent, *ticks, total.multiply_adds)
-                sent, *rest = (f"{n / len(opened.steps):.0f}" for n in numbers)
-                age = f"{total.staleness:.2f}"
-                table.add_row(f"{team} {opened.seed}", sent, *each, *rest, age)
-    if table.row_count:
-        Console().print(table)
