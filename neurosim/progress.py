@@ -1,5 +1,6 @@
 """Progress of runs on the terminal: running return and time left."""
 
+import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,20 +11,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neurosim.training import Episode
 
 WINDOW = 100  # episodes of the running return, as in Fig. 2
-MANY = 20
+MANY = 20  # runs
+LINES = 10  # of a run, where there is no terminal
 
 
 @contextmanager
 def display(totals: Mapping[str, int], quiet: bool) -> Iterator[Callable[[str, Episode], None]]:
     """Show a bar for each run that has begun; gives the callback that moves the bars.
 
-    Of more runs than `MANY` those that have ended are counted on a bar of their own instead.
+    Of more runs than `MANY` those that have ended are counted on a bar of their own instead.  Where
+    there is no terminal, as in a pipe, a line is written for each tenth of a run, of many runs one
+    for each that has ended.
 
     Parameters
     ----------
     totals : number of episodes, or batches, of each run by its name.
     quiet : show nothing.
     """
+    console = Console(stderr=True)
+    many = len(totals) > MANY
+    if not (quiet or console.is_terminal or console.is_jupyter):
+        yield _lines(totals, 1 if many else LINES)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -31,21 +40,18 @@ def display(totals: Mapping[str, int], quiet: bool) -> Iterator[Callable[[str, E
         TextColumn("{task.fields[running]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+    running = _Running()
     bars = {}
-    many = len(totals) > MANY
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with Progress(*columns, console=console, disable=quiet) as progress:
         if many:
             ended = progress.add_task("runs that have ended", total=len(totals), running="")
 
         def on_episode(name: str, episode: Episode) -> None:
             if name not in bars:
                 bars[name] = progress.add_task(name, total=totals[name], running="")
-            recent[name].append(episode.total)
-            running = sum(recent[name]) / len(recent[name])
-            digits = 4 if abs(running) < 2 else 1  # rewards of a batch are small
-            text = f"return {running:.{digits}f}"
-            progress.update(bars[name], completed=episode.number, running=text)
+            progress.update(
+                bars[name], completed=episode.number, running=running.text(name, episode)
+            )
             if many and episode.number == totals[name]:
                 progress.update(bars[name], visible=False)
                 progress.advance(ended)
@@ -53,9 +59,44 @@ def display(totals: Mapping[str, int], quiet: bool) -> Iterator[Callable[[str, E
         yield on_episode
 
 
+class _Running:
+    """The running return of each run."""
+
+    def __init__(self) -> None:
+        self._recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+
+    def text(self, name: str, episode: Episode) -> str:
+        """The run's running return, this episode included."""
+        recent = self._recent[name]
+        recent.append(episode.total)
+        mean = sum(recent) / len(recent)
+        digits = 4 if abs(mean) < 2 else 1  # rewards of a batch are small
+        return f"return {mean:.{digits}f}"
+
+
+def _lines(totals: Mapping[str, int], parts: int) -> Callable[[str, Episode], None]:
+    """A callback that writes a line to stderr for each of some parts of a run."""
+    running = _Running()
+
+    def on_episode(name: str, episode: Episode) -> None:
+        text, total = running.text(name, episode), totals[name]
+        if episode.number * parts // total > (episode.number - 1) * parts // total:
+            print(f"{name}: {episode.number} of {total}, {text}", file=sys.stderr, flush=True)
+
+    return on_episode
+
+
 @contextmanager
 def trials(label: str, total: int, quiet: bool) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar for a search; gives the callback that moves it."""
+    """Show a bar for a search, or a line for each trial; gives the callback that moves it."""
+    console = Console(stderr=True)
+    if not (quiet or console.is_terminal or console.is_jupyter):
+
+        def write(ended: int, best: float) -> None:
+            print(f"{label}: {ended} of {total}, best {best:.4g}", file=sys.stderr, flush=True)
+
+        yield write
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -63,7 +104,7 @@ def trials(label: str, total: int, quiet: bool) -> Iterator[Callable[[int, float
         TextColumn("best {task.fields[best]:.4g}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with Progress(*columns, console=console, disable=quiet) as progress:
         bar = progress.add_task(label, total=total, best=float("nan"))
 
         def on_trial(ended: int, best: float) -> None:

@@ -639,6 +639,22 @@ def test_a_terminal_shows_the_running_return_and_the_time_left() -> None:
     assert "Traceback" not in text
 
 
+def test_a_pipe_gets_a_line_for_each_tenth_of_a_run(do: Neurosim) -> None:
+    done = do("run", "cartpole", "--episodes", 20, *SMALL)
+    with neurosim.open(run_folder()) as run:
+        returns = run.episodes["return"][:]
+    assert [line for line in done.err.splitlines() if " of 20" in line] == [
+        f"cartpole seed 0: {k} of 20, return {returns[:k].mean():.1f}" for k in range(2, 21, 2)
+    ]
+    assert "\x1b" not in done.err
+
+
+def test_of_many_runs_a_pipe_gets_a_line_for_each(do: Neurosim) -> None:
+    done = do("run", "cartpole", "--episodes", 2, "--seeds", "0:21", *SMALL)
+    ended = re.findall(r"cartpole seed (\d+): 2 of 2, return", done.err)
+    assert ended == [str(seed) for seed in range(21)]
+
+
 def test_quiet_shows_no_progress(do: Neurosim) -> None:
     status, text = on_a_terminal("run", "cartpole", "--episodes", "5", "--quiet", *SMALL)
     assert status == 0
