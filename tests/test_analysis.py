@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.patches import FancyArrowPatch
+from PIL import Image
 
 import neurosim
 from neurosim.analysis import (
@@ -21,6 +22,7 @@ from neurosim.analysis import (
     energy,
     flow,
     operations,
+    packets,
     traffic,
 )
 from neurosim.analysis.observations import find_component, observed
@@ -31,6 +33,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.clock import TICKS
 from neurosim.kernels.traffic import KINDS
 from neurosim.plots import flow as flow_figure
+from neurosim.plots import packets as packets_figure
 from neurosim.spec import TEAMS
 
 TINY = {"actor.units": [4, 3], "critic.units": [3, 2], "actor.N": 3, "critic.N": 3}
@@ -458,6 +461,82 @@ def test_causes_in_a_recorded_window_are_those_of_brute_force(
         assert np.all(places.arrived - places.sent >= 1)  # the delay of the model
         assert np.all(places.used >= places.arrived)
     assert used > 50
+
+
+# --- packets -------------------------------------------------------------------------------------
+
+
+def test_the_transits_of_a_step_are_those_of_its_log() -> None:
+    more = [(4.0, "broadcast", 1, 0.7, -1, -1)]
+    window = by_hand([*LOG, *LOG, *more], [0, len(LOG)])  # type: ignore[list-item]
+    found = packets.transits(window, 1, "actor")
+    arrivals = [(row, k) for k, row in enumerate(LOG) if row[1].startswith("deliver")]
+    assert found.arrived.tolist() == [row[0] - LOG[0][0] for row, _ in arrivals]
+    assert found.sent.tolist() == [LOG[k - row[5]][0] - LOG[0][0] for row, k in arrivals]
+    assert found.sender.tolist() == [row[4] for row, _ in arrivals]
+    assert found.up.tolist() == [row[1] == "deliver_value" for row, _ in arrivals]
+    reached = packets.broadcasts(window, 1, "actor")
+    assert (reached.unit.tolist(), reached.value.tolist()) == ([1], [0.7])
+    took = [row for row in LOG if row[1] in ("sample", "value_tick")]
+    course = packets.values(window, 1, "actor")
+    assert course.value.tolist() == [row[3] for row in took]
+    assert not packets.transits(window, 1, "critic").arrived.size
+    with pytest.raises(InputError, match="step = 2"):
+        packets.transits(window, 2, "actor")
+
+
+@pytest.mark.parametrize("team", TEAMS)
+def test_packets_take_their_delay_and_units_end_at_their_relaxed_values(
+    agents: neurosim.Run, team: str
+) -> None:
+    window, units = agents.windows[0], units_of(agents, team)
+    found = packets.transits(window, 1, team)
+    assert found.arrived.size > 10
+    assert np.all(found.arrived - found.sent >= 1.0 - 1e-9)  # the delay of the model
+    course = packets.values(window, 1, team)
+    for unit in np.flatnonzero(units.layer < units.layer[-1]):
+        last = course.value[course.unit == unit][-1]
+        assert last == window.relaxed(team)[1][unit]
+
+
+def test_an_animation_shows_each_packet_between_its_units_while_it_is_on_its_way(
+    agents: neurosim.Run,
+) -> None:
+    window, units = agents.windows[0], units_of(agents, "actor")
+    every = np.arange(units.layer.size)
+    moving = packets.transits(window, 1, "actor")
+    course, reached = (each(window, 1, "actor") for each in (packets.values, packets.broadcasts))
+    film = packets_figure.draw(units, every, moving, course, reached, "title")
+    axes = film.figure.axes[0]
+    size = np.bincount(units.layer)
+    for frame in (7, 20, 33):
+        film.update(frame)
+        now = frame / packets_figure.FRAMES
+        on_the_way = (moving.sent <= now) & (now < moving.arrived)
+        towards = units.layer[moving.sender] + np.where(moving.up, 1, -1)
+        copies = np.where(moving.receiver == -1, size[towards], 1)
+        dots = axes.collections[0].get_offsets()
+        assert len(dots) == copies[on_the_way].sum()
+        assert np.all((dots[:, 1] > 1 - 1e-9) & (dots[:, 1] < units.layer[-1] + 1e-9))
+
+
+def test_an_animation_is_a_gif_or_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = by_hand(LOG, [0])
+    parts = [
+        each(window, 0, "actor") for each in (packets.transits, packets.values, packets.broadcasts)
+    ]
+    film = packets_figure.draw(TRIO, np.arange(3), *parts, "title")  # type: ignore[arg-type]
+    packets_figure.save(film, tmp_path / "packets.gif")
+    with Image.open(tmp_path / "packets.gif") as picture:
+        frames = picture.n_frames  # type: ignore[attr-defined]
+    assert frames > 20  # of 30, and equal ones at the end are one
+    with pytest.raises(InputError, match=r"a \.gif or \.mp4 file"):
+        packets_figure.check_path(tmp_path / "a.png")
+    with pytest.raises(InputError, match="make it first"):
+        packets_figure.check_path(tmp_path / "no" / "a.gif")
+    monkeypatch.setattr(packets_figure.FFMpegWriter, "isAvailable", lambda: False)
+    with pytest.raises(InputError, match="need ffmpeg"):
+        packets_figure.check_path(tmp_path / "a.mp4")
 
 
 # --- flow ----------------------------------------------------------------------------------------

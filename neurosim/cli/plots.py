@@ -262,6 +262,49 @@ def flow(runs: Runs, output: Output, window: int = 0, step: int = 0) -> None:
 
 
 @app.command
+def packets(
+    runs: Runs,
+    output: Output,
+    team: TeamName = "actor",
+    window: int = 0,
+    step: int = 0,
+    most: int = 8,
+) -> None:
+    """Animate one step: packets on their way from unit to unit, and what the units hold.
+
+    Args:
+        runs: An asynchronous run's folder or run.h5.
+        output: The .gif or .mp4 file to write.
+        team: The team to draw.
+        window: Number of the window, from 0.
+        step: Step of the window, from 0.
+        most: Units that are drawn of a layer, evenly spread over it.
+    """
+    from neurosim.analysis import packets as analysis
+    from neurosim.analysis.flow import spread
+    from neurosim.analysis.traffic import check_asynchronous
+    from neurosim.analysis.windows import units_of, window_of
+    from neurosim.plots import packets
+
+    packets.check_path(output)
+    if most < 1:
+        raise InputError(f"--most {most}: draw one unit of each layer at least.")
+    with _one_opened(runs) as (label, run):
+        check_asynchronous(run)
+        chosen, units = window_of(run, window), units_of(run, team)
+        film = packets.draw(
+            units,
+            spread(units, most),
+            analysis.transits(chosen, step, team),
+            analysis.values(chosen, step, team),
+            analysis.broadcasts(chosen, step, team),
+            f"{label}, {team}, {_where(chosen)}, step {step}",
+        )
+        packets.save(film, output)
+    print(output)
+
+
+@app.command
 def operations(runs: Runs, output: Output) -> None:
     """Draw the operations that a step takes, and sparsity, under NeuroBench's names.
 
