@@ -639,6 +639,19 @@ def test_a_terminal_shows_the_running_return_and_the_time_left() -> None:
     assert "Traceback" not in text
 
 
+def test_numerical_libraries_get_one_thread_unless_the_user_wants_more() -> None:
+    script = (
+        "import os; from neurosim import cli; cli.main(['list', '--runs', 'none']); "
+        "import sys; sys.stderr.write(os.environ['OMP_NUM_THREADS'])"
+    )
+    for more, threads in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "3")):
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | more
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+        )
+        assert done.stderr == threads
+
+
 def test_a_pipe_gets_a_line_for_each_tenth_of_a_run(do: Neurosim) -> None:
     done = do("run", "cartpole", "--episodes", 20, *SMALL)
     with neurosim.open(run_folder()) as run:

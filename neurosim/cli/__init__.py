@@ -9,6 +9,10 @@ from tyro.extras import SubcommandApp
 from neurosim.cli import plots, records, runs, studies
 from neurosim.errors import NeurosimError
 
+# A run is one thread's work.  Linear algebra with more, such as `neurosim stability`'s, waits for
+# itself where other processes are at work: 50 times as long with two threads on two busy cores.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
 app = SubcommandApp()
 app.command(runs.run)
 app.command(runs.resume)
@@ -25,6 +29,8 @@ app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `neurosim` command.  Exit status: 0 done, 1 failed, 2 wrong input."""
+    for name in THREADS:  # before a command imports numpy; worker processes inherit it
+        os.environ.setdefault(name, "1")
     try:
         app.cli(
             prog="neurosim",
