@@ -639,6 +639,24 @@ def test_a_terminal_shows_the_running_return_and_the_time_left() -> None:
     assert "Traceback" not in text
 
 
+def test_the_help_of_a_command_has_examples_and_that_of_all_commands_a_line_each(
+    do: Neurosim,
+) -> None:
+    for name in cli.COMMANDS:
+        if name != "list":
+            assert f"| neurosim {name} " in do(name, "--help").out
+    everything = do("--help").out
+    assert "| neurosim" not in everything
+    assert all(f"• {name} " in everything for name in [*cli.COMMANDS, "plot"])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_complete_commands(shell: str, do: Neurosim) -> None:
+    done = do("--tyro-print-completion", shell)
+    assert done.status == 0
+    assert all(name in done.out for name in ("rerecord", "trajectories", "--seeds"))
+
+
 def test_numerical_libraries_get_one_thread_unless_the_user_wants_more() -> None:
     script = (
         "import os; from neurosim import cli; cli.main(['list', '--runs', 'none']); "

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tyro.extras import SubcommandApp
 
@@ -13,18 +13,28 @@ from neurosim.errors import NeurosimError
 # itself where other processes are at work: 50 times as long with two threads on two busy cores.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-app = SubcommandApp()
-app.command(runs.run)
-app.command(runs.resume)
-app.command(name="list")(runs.list_models)
-app.command(runs.show)
-app.command(records.rerecord)
-app.command(records.audit)
-app.command(records.stability)
-app.command(studies.tune)
-app.command(studies.reproduce)
-app.command(studies.compare)
-app.command(plots.app, name="plot", help="Draw a figure from runs.")
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": runs.run,
+    "resume": runs.resume,
+    "list": runs.list_models,
+    "show": runs.show,
+    "rerecord": records.rerecord,
+    "audit": records.audit,
+    "stability": records.stability,
+    "tune": studies.tune,
+    "reproduce": studies.reproduce,
+    "compare": studies.compare,
+}
+
+
+def build(chosen: str | None = None) -> SubcommandApp:
+    """All commands; of those not chosen the first line of their help, without the examples."""
+    app = SubcommandApp()
+    for name, command in COMMANDS.items():
+        first = (command.__doc__ or "").partition("\n")[0]
+        app.command(name=name, help=None if name == chosen else first)(command)
+    app.command(plots.app, name="plot", help="Draw a figure from runs.")
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in THREADS:  # before a command imports numpy; worker processes inherit it
         os.environ.setdefault(name, "1")
     try:
-        app.cli(
+        words = sys.argv[1:] if arguments is None else arguments
+        build(words[0] if words else None).cli(
             prog="neurosim",
             description="Teams of stochastic units that learn by MAP propagation.",
             args=arguments,

@@ -23,6 +23,8 @@ def rerecord(
 ) -> None:
     """Record steps of a finished run in full detail, by replaying it from a checkpoint.
 
+    | neurosim rerecord runs/cartpole/seed-0000 --episode 50 --steps 0:20
+
     Args:
         run: The run's folder, such as runs/cartpole/seed-0000.
         episode: The episode, from 1.
@@ -54,6 +56,9 @@ def audit(
     unit: int | None = None,
 ) -> None:
     """Rebuild each unit of an asynchronous run from its own inbox, and compare it bit for bit.
+
+    | neurosim audit runs/async/cartpole/seed-0000
+    | neurosim audit runs/async/cartpole/seed-0000 --team critic --unit 17
 
     Args:
         run: The folder of a run with windows, such as runs/async/cartpole/seed-0000.
@@ -98,6 +103,9 @@ def stability(
     set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
 ) -> None:
     """How far relaxation is from its limits: the largest stable step, the longest stable delay.
+
+    | neurosim stability cartpole --set critic.step_size=0.8
+    | neurosim stability runs/cartpole/seed-0000
 
     Of a model its teams are judged before they have learned, of a run at its beginning, its end,
     and wherever it holds weights between.  See docs/analysis-learning.md.

@@ -44,6 +44,11 @@ def run(
 ) -> None:
     """Train a model, record it, draw its learning curve.
 
+    | neurosim run cartpole
+    | neurosim run async/cartpole --seeds 0:10 --workers 2
+    | neurosim run cartpole --set actor.N=40 learning.truncation=zero
+    | neurosim run mountaincar --record "episodes=1,50,100 steps=0:5"
+
     Args:
         model: A name from `neurosim list`, or the path of a model file ending in .toml.
         seed: Seed of the run.
@@ -87,6 +92,9 @@ def resume(
     quiet: bool = False,
 ) -> None:
     """Go on with runs that were stopped, from their last checkpoints, to the same bits.
+
+    | neurosim resume runs/cartpole/seed-0000
+    | neurosim resume runs --workers 2
 
     Args:
         run: A run's folder, such as runs/cartpole/seed-0000, or a folder of several.
@@ -142,6 +150,9 @@ def list_models(runs: Folder = Path("runs")) -> None:
 
 def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
     """Show a model file, or the summary of a run.
+
+    | neurosim show async/cartpole
+    | neurosim show runs/cartpole/seed-0000
 
     Args:
         what: A model's name or path, or a run's folder or file.

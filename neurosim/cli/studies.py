@@ -25,6 +25,9 @@ def tune(
 ) -> None:
     """Search for the step sizes, or other numbers, with which a model scores best.
 
+    | neurosim tune backprop/cartpole --trials 30 --seeds 1000:1003
+    | neurosim tune cartpole --over actor.alpha[0]=1e-4:1e-1
+
     The score of a trial is its average return, or reward, over all of a run, averaged over the
     seeds.  Given again, the command goes on with the search that is in DIR/MODEL/tuning.
 
@@ -73,6 +76,9 @@ def reproduce(
 ) -> None:
     """Make a table or figure of the paper from scratch, beside the published values.
 
+    | neurosim reproduce table1 --workers 2
+    | neurosim reproduce all --quick
+
     Runs that are there already are used, those that were stopped go on; so the command may be
     stopped and given again.
 
@@ -115,6 +121,10 @@ def compare(
     quiet: bool = False,
 ) -> None:
     """Run a model in every combination of some settings with the same seeds, and compare.
+
+    | neurosim compare async/cartpole --over timing.delay=0,1,2 --seeds 0:10
+    | neurosim compare cartpole --over actor.N=10,20 --over critic.N=10,20 --dry
+    | neurosim compare studies/delay --workers 2
 
     Runs that are there already are used, those that were stopped go on; so the command may be
     stopped and given again.
