@@ -39,6 +39,7 @@ TEAMS = ("actor", "critic")
 OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
     *("critic", "learning", "timing", "record", "storage.values"),
     *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
+    "actor.hold",
 )
 STUDIES = "studies/"  # folder of files that are grids of models
 LONGEST_SETTINGS = 150  # characters of settings in a model's name
@@ -104,6 +105,7 @@ class TracedTeam(TeamSpec, frozen=True, kw_only=True):
 
     anneal_to: list[Fraction]  # every layer
     lambda_: Fraction = msgspec.field(name="lambda")
+    hold: list[Count] = []  # hidden layers: steps from one decision to the next; []: 1
 
 
 class Actor(TracedTeam, frozen=True, kw_only=True):
@@ -230,6 +232,7 @@ class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
     gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     anneal_to = 1.0
     lambda_ = 1.0
+    hold = ()
 
 
 class MonteCarloSpec(_Section, frozen=True):
@@ -570,10 +573,12 @@ def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
             "var": (hidden * of_hidden + of_output, " and ".join(meanings)),
             "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
             "anneal_to": (hidden + 1, "one for each hidden layer and one for the output"),
+            "hold": (hidden, "one for each hidden layer"),
         }
         for key, (length, meaning) in lengths.items():
             value = getattr(team, key)
-            if key in team.__struct_fields__ and len(value) != length:
+            defaulted = key == "hold" and not value
+            if key in team.__struct_fields__ and len(value) != length and not defaulted:
                 problem = f"{value} has {len(value)} entries; needs {length}, {meaning}."
                 yield f"{name}.{key}", problem
 
@@ -592,6 +597,7 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
         problem = 'true needs a team that relaxes, one with rule = "map_prop"; set it to false.'
         yield "learning.stale_first_mean", problem
     for name in TEAMS:
+        yield from _hold_inconsistencies(spec, name)
         if getattr(spec, name).relaxation != "hill_climbing":
             continue
         if spec.learning.stale_first_mean:
@@ -618,6 +624,22 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
             yield "learning.stale_first_mean", problem
         for name in TEAMS:
             yield from _timing_inconsistencies(spec, name)
+
+
+def _hold_inconsistencies(spec: Spec, name: str) -> Iterator[tuple[str, str]]:
+    """What units that hold their values cannot be combined with."""
+    team: Actor | Critic = getattr(spec, name)
+    if all(steps == 1 for steps in team.hold):
+        return
+    if team.rule in BY_BACKPROP:
+        reason = f"rule = {team.rule!r}, as units that learn by backprop decide at every step"
+    elif team.relaxation == "hill_climbing":
+        reason = f"relaxation = {team.relaxation!r}"
+    elif spec.timing is not None:
+        reason = "[timing], as its steps are those of all units together"
+    else:
+        return
+    yield f"{name}.hold", f"{team.hold} cannot be had with {reason}; leave out one of them."
 
 
 def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:
