@@ -50,9 +50,14 @@ def operations(run: Run, team: str) -> Operations:
 
     Raises
     ------
-    InputError : the run has no steps yet, or the team learns by another rule.
+    InputError : the run has no steps yet, or the team learns by another rule, or holds its values.
     """
     spec = map_prop_of(run, team)
+    if any(steps > 1 for steps in getattr(spec, team).hold):
+        raise InputError(
+            f"{run.path}: {team}.hold = {getattr(spec, team).hold}: operations are counted of units "
+            f"that decide at every step; name a run without {team}.hold."
+        )
     steps = len(run.steps)
     if not steps:
         raise InputError(f"{run.path} has no finished step, so that there is nothing to count.")
