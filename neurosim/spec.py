@@ -573,12 +573,12 @@ def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
             "var": (hidden * of_hidden + of_output, " and ".join(meanings)),
             "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
             "anneal_to": (hidden + 1, "one for each hidden layer and one for the output"),
-            "hold": (hidden, "one for each hidden layer"),
         }
+        if team.hold:
+            lengths["hold"] = (hidden, "one for each hidden layer")
         for key, (length, meaning) in lengths.items():
             value = getattr(team, key)
-            defaulted = key == "hold" and not value
-            if key in team.__struct_fields__ and len(value) != length and not defaulted:
+            if key in team.__struct_fields__ and len(value) != length:
                 problem = f"{value} has {len(value)} entries; needs {length}, {meaning}."
                 yield f"{name}.{key}", problem
 

@@ -270,9 +270,7 @@ def held_values(settings: Settings, t: int, H: Sequence[Array]) -> dict[int, Arr
     are those in H, which are the ones after the relaxation of the step before. What the team does
     then is that of the joint density of the layers that decide.
     """
-    return {
-        layer: H[layer].copy() for layer, k in enumerate(settings.hold, start=1) if t % k != 0
-    }
+    return {layer: H[layer].copy() for layer, k in enumerate(settings.hold, start=1) if t % k != 0}
 
 
 # --- Algorithm 2 ---------------------------------------------------------------------------------

@@ -170,9 +170,7 @@ class Agent(oracle.Agent):
         if update:
             self._update()
         self.actor_H_sampled, self.critic_H_sampled = forward_actor.H, forward_critic.H
-        self.actor_H = settle(
-            self.actor, self.actor_state, forward_actor, noise_actor, held_actor
-        )
+        self.actor_H = settle(self.actor, self.actor_state, forward_actor, noise_actor, held_actor)
         self.critic_H = settle(
             self.critic, self.critic_state, forward_critic, noise_critic, held_critic
         )

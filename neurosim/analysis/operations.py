@@ -53,10 +53,11 @@ def operations(run: Run, team: str) -> Operations:
     InputError : the run has no steps yet, or the team learns by another rule, or holds its values.
     """
     spec = map_prop_of(run, team)
-    if any(steps > 1 for steps in getattr(spec, team).hold):
+    hold = getattr(spec, team).hold
+    if any(steps > 1 for steps in hold):
         raise InputError(
-            f"{run.path}: {team}.hold = {getattr(spec, team).hold}: operations are counted of units "
-            f"that decide at every step; name a run without {team}.hold."
+            f"{run.path}: {team}.hold = {hold}: operations are counted of units that decide at "
+            f"every step; name a run without {team}.hold."
         )
     steps = len(run.steps)
     if not steps:
