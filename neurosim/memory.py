@@ -32,6 +32,9 @@ class Team(NamedTuple):
     activation: Integers  # (L+1,) code of f, see kernels.activation
     alpha: Floats  # (L+1,) step size of the layer's parameters
     anneal_to: Floats  # (L+1,) fraction of alpha that annealing ends at
+    hold: Integers  # (L+1,) steps from one decision of the layer's units to the next
+    held: Integers  # (L+1,) steps since their last one, 0 where they decide at this step; -1: no
+    # step of this episode yet
     # units; the first size[0] entries are the state
     h: Floats  # (U,) values; a softmax output is one-hot
     sampled: Floats  # (U,) values as sampled, before relaxation

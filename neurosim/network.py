@@ -68,7 +68,7 @@ def build_team(
     before, per_unit, per_parameter = reading.room(layers, units, all_parameters, n_in)
     first = reading.aligned(before + reading.UNIT_ARRAYS * per_unit)
     block = Block(
-        np.zeros(reading.INTEGERS + 4 * layers, np.int64),
+        np.zeros(reading.INTEGERS + reading.LAYER_INTEGERS * layers, np.int64),
         aligned_zeros(first + reading.PARAMETER_ARRAYS * per_parameter),
     )
     block.integers[list(header)] = list(header.values())
@@ -80,6 +80,8 @@ def build_team(
     team.activation[:] = codes
     team.alpha[1:] = spec.alpha
     team.anneal_to[1:] = spec.anneal_to
+    team.hold[:] = [1, *(spec.hold or [1] * len(spec.units)), 1]
+    team.held[:] = -1
     team.var[:] = np.repeat(variances, size)
     draw_weights(team, rng.mixed_key(seed), np.uint64(where + rng.INIT))
     return block

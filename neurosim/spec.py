@@ -40,6 +40,7 @@ TEAMS = ("actor", "critic")
 OF_ALGORITHM_2 = (  # sections, and keys of sections that both algorithms have
     *("critic", "learning", "timing", "record", "initial", "storage.values"),
     *("task.episodes", "task.one_hot", "task.action_map", "actor.lambda", "actor.anneal_to"),
+    "actor.hold",
 )
 STUDIES = "studies/"  # folder of files that are grids of models
 LONGEST_SETTINGS = 150  # characters of settings in a model's name
@@ -106,6 +107,7 @@ class TracedTeam(TeamSpec, frozen=True, kw_only=True):
 
     anneal_to: list[Fraction]  # every layer
     lambda_: Fraction = msgspec.field(name="lambda")
+    hold: list[Count] = []  # hidden layers: steps from one decision to the next; []: 1
 
 
 class Actor(TracedTeam, frozen=True, kw_only=True):
@@ -240,6 +242,7 @@ class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
     gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     anneal_to = 1.0
     lambda_ = 1.0
+    hold = ()
 
 
 class MonteCarloSpec(_Section, frozen=True):
@@ -617,6 +620,8 @@ def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
             "alpha": (hidden + 1, "one for each hidden layer and one for the output"),
             "anneal_to": (hidden + 1, "one for each hidden layer and one for the output"),
         }
+        if team.hold:
+            lengths["hold"] = (hidden, "one for each hidden layer")
         for key, (length, meaning) in lengths.items():
             value = getattr(team, key)
             if key in team.__struct_fields__ and len(value) != length:
@@ -638,6 +643,7 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
         problem = 'true needs a team that relaxes, one with rule = "map_prop"; set it to false.'
         yield "learning.stale_first_mean", problem
     for name in TEAMS:
+        yield from _hold_inconsistencies(spec, name)
         if getattr(spec, name).relaxation != "hill_climbing":
             continue
         if spec.learning.stale_first_mean:
@@ -664,6 +670,22 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
             yield "learning.stale_first_mean", problem
         for name in TEAMS:
             yield from _timing_inconsistencies(spec, name)
+
+
+def _hold_inconsistencies(spec: Spec, name: str) -> Iterator[tuple[str, str]]:
+    """What units that hold their values cannot be combined with."""
+    team: Actor | Critic = getattr(spec, name)
+    if all(steps == 1 for steps in team.hold):
+        return
+    if team.rule in BY_BACKPROP:
+        reason = f"rule = {team.rule!r}, as units that learn by backprop decide at every step"
+    elif team.relaxation == "hill_climbing":
+        reason = f"relaxation = {team.relaxation!r}"
+    elif spec.timing is not None:
+        reason = "[timing], as its steps are those of all units together"
+    else:
+        return
+    yield f"{name}.hold", f"{team.hold} cannot be had with {reason}; leave out one of them."
 
 
 def _monte_carlo_inconsistencies(spec: MonteCarloSpec) -> Iterator[tuple[str, str]]:

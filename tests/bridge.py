@@ -187,6 +187,7 @@ def settings_of(model: Spec, name: str, n_in: int, n_out: int) -> Settings:
         epsilon=model.adam.epsilon,
         bias_correction_until=model.adam.bias_correction_until,
         stale_first_mean=model.learning.stale_first_mean,
+        hold=tuple(team.hold),
     )
     return settings
 
@@ -330,6 +331,8 @@ class Twins:
         if self.aligned:
             self.oracle.actor_state = state_of(self.agent.actor)
             self.oracle.critic_state = state_of(self.agent.critic)
+            self.oracle.actor_H = values_of(self.agent.actor, self.agent.actor.h)
+            self.oracle.critic_H = values_of(self.agent.critic, self.agent.critic.h)
             self.oracle.value = float(self.agent.shared.value[0])
             self.oracle.steps = int(self.agent.shared.steps[0])
         it = self.oracle
@@ -644,7 +647,11 @@ class _Step:
         plain = type(it.critic) is Settings
         feed_forward: Any = oracle.feed_forward if plain else oracle_baselines.feed_forward
         forward = feed_forward(
-            it.critic, self.before.states["critic"], self.observation, self.critic_noise
+            it.critic,
+            self.before.states["critic"],
+            self.observation,
+            self.critic_noise,
+            it.critic_held,
         )
         return terms_of_values(it.critic, self.before.states["critic"], forward.H)[-1]
 

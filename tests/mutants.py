@@ -32,6 +32,8 @@ SMALL_AGENT = f"{ALGORITHM}each_step_of_a_small_agent_is_the_oracles"
 RELAXATION = f"{THEORY}a_relaxation_step_is_alpha_h_down_the_slope_of_the_energy"
 GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_density"
 CLIMBING = f"{ALGORITHM}each_step_of_a_small_agent_that_climbs_is_the_oracles"
+HOLD = "test_hold.py::test_"
+HOLDING = f"{HOLD}each_step_of_a_small_agent_is_the_oracles"
 BASELINES = "test_baselines.py::test_"
 ASYNCHRONOUS = "test_asynchronous.py::test_"
 ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
@@ -114,6 +116,48 @@ DEFECTS = (
         "relax(team, key, first + s, 0)",
         "relax(team, key, first, 0)",
         f"{SMALL_TEAM}[softplus-climbing]",
+    ),
+    Defect(
+        "units that hold their values still send the errors of their last decision",
+        "kernels/team.py",
+        "    if team.held[l] > 0:\n        g[:] = 0.0\n    elif",
+        "    if",
+        HOLDING,
+    ),
+    Defect(
+        "units that hold their values move in the relaxation",
+        "kernels/team.py",
+        '  A layer that holds its values stays."""\n    if team.held[l] > 0:\n        return\n',
+        '"""\n',
+        HOLDING,
+    ),
+    Defect(
+        "steps that a layer holds for are counted from the run, not from the episode",
+        "kernels/team.py",
+        "        team.held[l] = -1\n",
+        "        team.held[l] += 0\n",
+        HOLDING,
+    ),
+    Defect(
+        "a layer that decides at every k-th step holds for k steps",
+        "kernels/team.py",
+        "% team.hold[l]",
+        "% (team.hold[l] + 1)",
+        HOLDING,
+    ),
+    Defect(
+        "a value that is held is compared with the mean that it would have now",
+        "kernels/team.py",
+        ', if it decides."""\n    if team.held[l] > 0:\n        return\n',
+        '."""\n',
+        f"{HOLD}a_held_value_far_from_the_mean_it_would_have_now_is_no_divergence",
+    ),
+    Defect(
+        "the energy counts layers that hold their values",
+        "analysis/landscape.py",
+        "        if network.held[k]:\n            continue\n",
+        "",
+        f"{HOLD}energy_slope_and_residual_are_of_the_layers_that_decide",
     ),
     Defect(
         "gamma is forgotten in the td_error",
@@ -214,7 +258,7 @@ DEFECTS = (
     Defect(
         "the actor's traces outlive the episode",
         "kernels/agent.py",
-        "    clear_traces(actor)\n",
+        "    begin_episode(actor)\n",
         "",
         f"{ALGORITHM}the_first_step_of_an_episode_clears_the_traces",
     ),

@@ -22,7 +22,7 @@ Lists of values (``H``) have L + 1 entries. Lists of anything that belongs to a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ ArrayLike = npt.ArrayLike
 ACTIVATIONS = ("softplus", "relu", "tanh", "sigmoid", "linear")
 OUTPUTS = ("softmax", "gaussian")
 TRUNCATIONS = ("bootstrap", "zero")
+NOTHING: Mapping[int, Array] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,8 @@ class Settings:
     stale_first_mean
         Whether the first relaxation step keeps the means, slopes and probabilities of the
         feed-forward pass, although the feedback weights are already the updated ones.
+    hold
+        Steps between two decisions of a hidden layer's units, per layer. Empty means 1 everywhere.
     """
 
     sizes: tuple[int, ...]
@@ -100,6 +103,7 @@ class Settings:
     epsilon: float = 1e-8
     bias_correction_until: float = math.inf
     stale_first_mean: bool = False
+    hold: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject settings that no line of the algorithm could use."""
@@ -115,6 +119,8 @@ class Settings:
             raise ValueError(f"var {self.var} does not fit sizes {self.sizes}, {self.output}")
         if len(self.alpha) != self.L or len(self.anneal_to) not in (0, self.L):
             raise ValueError(f"alpha and anneal_to need one entry per layer 1 ... {self.L}")
+        if len(self.hold) not in (0, self.L - 1) or min(self.hold, default=1) < 1:
+            raise ValueError(f"hold needs one number of steps per hidden layer: {self.hold}")
         if self.gated and (self.output != "gaussian" or self.sizes[-1] != 1):
             raise ValueError("only a team with a single Gaussian output can be gated")
 
@@ -257,11 +263,25 @@ def error_packets(
     return g
 
 
+def held_values(settings: Settings, t: int, H: Sequence[Array]) -> dict[int, Array]:
+    """Values of the layers that do not decide at step t of an episode, counted from 0.
+
+    A layer with ``hold = k`` decides at the steps with ``t mod k = 0``; at the others its values
+    are those in H, which are the ones after the relaxation of the step before. What the team does
+    then is that of the joint density of the layers that decide.
+    """
+    return {layer: H[layer].copy() for layer, k in enumerate(settings.hold, start=1) if t % k != 0}
+
+
 # --- Algorithm 2 ---------------------------------------------------------------------------------
 
 
 def feed_forward(
-    settings: Settings, state: State, S: ArrayLike, noise: Sequence[ArrayLike | float]
+    settings: Settings,
+    state: State,
+    S: ArrayLike,
+    noise: Sequence[ArrayLike | float],
+    held: Mapping[int, Array] = NOTHING,
 ) -> Forward:
     """Sample every layer from the one below (Algorithm 2, lines 9-11).
 
@@ -273,6 +293,8 @@ def feed_forward(
         One entry per layer: standard normals (n(l),) for a Gaussian layer. For a softmax output the
         last entry is one uniform number u; the outcome is the first k whose cumulative probability
         exceeds u (the last k, should rounding keep the sum of all at or below u).
+    held
+        Values of the layers that do not decide, by layer; their noise is not used.
     """
     H = [np.array(S, dtype=float)]
     p, mu, slope = [], [], []
@@ -281,7 +303,9 @@ def feed_forward(
         mean, derivative = mean_and_slope(settings, layer, p[-1])
         mu.append(mean)
         slope.append(derivative)
-        if layer == settings.L and settings.output == "softmax":
+        if layer in held:
+            H.append(held[layer].copy())
+        elif layer == settings.L and settings.output == "softmax":
             H.append(draw_outcome(mean, np.asarray(noise[layer - 1], dtype=float).item()))
         else:
             normals = np.asarray(noise[layer - 1], dtype=float).reshape(mean.shape)
@@ -344,7 +368,11 @@ def adam(
 
 
 def relax(
-    settings: Settings, state: State, H: Sequence[Array], forward: Forward | None = None
+    settings: Settings,
+    state: State,
+    H: Sequence[Array],
+    forward: Forward | None = None,
+    holding: Collection[int] = (),
 ) -> list[Array]:
     """Move the hidden layers down the energy, N times (eq. 8, Algorithm 2, lines 16-18).
 
@@ -358,6 +386,8 @@ def relax(
     forward
         The feed-forward pass, read only with ``stale_first_mean``: its means and slopes, computed
         with the weights before the update, then stand in for those of the first step.
+    holding
+        Layers that do not decide: their density is not in the energy, and they stay.
 
     Returns
     -------
@@ -377,11 +407,15 @@ def relax(
         g = error_packets(settings, H, mu, slope)
         new_H = [h.copy() for h in H]
         for layer in range(1, settings.L):
+            if layer in holding:
+                continue
             var = settings.var[layer - 1]
             alpha_h = settings.step_size * var
             own = -(H[layer] - mu[layer - 1]) / var
             # Index of layer l + 1 in the lists of layers is l.
             from_above = state.W[layer].T @ g[layer]
+            if layer + 1 in holding:
+                from_above = np.zeros_like(own)
             new_H[layer] = H[layer] + alpha_h * (own + from_above)
         H = new_H
     return H
@@ -438,14 +472,17 @@ def climb(
 
 
 def gradients(
-    settings: Settings, state: State, H: Sequence[Array]
+    settings: Settings, state: State, H: Sequence[Array], holding: Collection[int] = ()
 ) -> tuple[list[Array], list[Array]]:
     """Gradient of ``log pi_l(H[l-1], H[l])`` for W[l] and b[l] of every layer (eqs. 3 and 9).
 
-    ``outer(g[l], H[l-1])`` for the weights, ``g[l]`` for the biases. No gate.
+    ``outer(g[l], H[l-1])`` for the weights, ``g[l]`` for the biases. No gate. Layers that hold
+    their values have decided nothing that has a probability: 0.
     """
     mu, slope = means_and_slopes(settings, state, H)
     g = error_packets(settings, H, mu, slope)
+    for layer in holding:
+        g[layer - 1] = np.zeros_like(g[layer - 1])
     dW = [np.outer(g[layer - 1], H[layer - 1]) for layer in range(1, settings.L + 1)]
     return dW, g
 
@@ -463,12 +500,14 @@ def gate(settings: Settings, state: State, H: Sequence[Array]) -> float:
     return 1.0 / (sign * max(abs(difference), floor))
 
 
-def accumulate(settings: Settings, state: State, H: Sequence[Array]) -> None:
+def accumulate(
+    settings: Settings, state: State, H: Sequence[Array], holding: Collection[int] = ()
+) -> None:
     """``z = gamma lambda z + grad log pi_l`` (Algorithm 2, line 19), in place.
 
     In a gated team the gradient of every layer is multiplied by the same gate (Appendix C).
     """
-    dW, db = gradients(settings, state, H)
+    dW, db = gradients(settings, state, H, holding)
     factor = gate(settings, state, H) if settings.gated else 1.0
     decay = settings.gamma * settings.lambda_
     for i in range(settings.L):
@@ -497,12 +536,17 @@ def log_density(settings: Settings, state: State, H: Sequence[Array]) -> list[fl
     return densities
 
 
-def energy(settings: Settings, state: State, H: Sequence[Array]) -> float:
+def energy(
+    settings: Settings, state: State, H: Sequence[Array], holding: Collection[int] = ()
+) -> float:
     """``E = -sum_l log pi_l(H[l-1], H[l])``, the negative log of ``Pr(H, A | S)``.
+
+    The sum is over the layers that decide, which are all that are not in ``holding``.
 
     The paper conditions on A as well; the difference, ``log Pr(A | S)``, does not depend on H.
     """
-    return -sum(log_density(settings, state, H))
+    densities = enumerate(log_density(settings, state, H), start=1)
+    return -sum(density for layer, density in densities if layer not in holding)
 
 
 # --- actor and critic together -------------------------------------------------------------------
@@ -537,6 +581,10 @@ class Agent:
         Latest td_error; 0 in an episode's first iteration.
     steps
         Agent iterations made so far, over the whole run.
+    t
+        Step of the episode that the latest feed-forward pass belongs to, from 0.
+    actor_held, critic_held
+        Values that layers held in the latest feed-forward pass, by layer.
     actor_H_sampled, critic_H_sampled
         Values of all layers as sampled in the latest iteration.
     actor_H, critic_H
@@ -575,6 +623,9 @@ class Agent:
         self.value = 0.0
         self.td_error = 0.0
         self.steps = 0
+        self.t = 0
+        self.actor_held: Mapping[int, Array] = {}
+        self.critic_held: Mapping[int, Array] = {}
         self.actor_H_sampled: list[Array] = []
         self.actor_H: list[Array] = []
         self.critic_H_sampled: list[Array] = []
@@ -595,6 +646,7 @@ class Agent:
         ``reward`` is what the previous action earned; None marks the first step of an episode,
         before which the traces are zeroed (line 7).
         """
+        self.t = 0 if reward is None else self.t + 1
         if reward is None:
             clear_traces(self.actor_state)
             clear_traces(self.critic_state)
@@ -622,11 +674,13 @@ class Agent:
         """Learn from the last transition of an episode.
 
         Terminated: ``td_error = R - mu(S)``. Only truncated: see ``truncation``. The update is made
-        with the traces as they stand, also when td_error is 0, for Adam's momentum moves. Without
+        with the traces as they stand, also when td_error is 0, for Adam's momentum moves. A pass on
+        ``S_next`` is one of the step that would come next: layers that hold then do. Without
         ``terminal_iteration`` it is no agent iteration: ``steps``, ``value`` and the values of the
         layers stay. Noise is read where a feed-forward pass on ``S_next`` is made.
         """
         clipped = self._clip(reward)
+        self.t += 1
 
         def td_error(next_value: float) -> float:
             if terminated:
@@ -644,10 +698,18 @@ class Agent:
         if not terminated and self.truncation == "bootstrap":
             if noise_critic is None:
                 raise ValueError("bootstrapping from S_next needs noise for the critic")
-            forward = feed_forward(self.critic, self.critic_state, S_next, noise_critic)
+            self._hold()
+            forward = feed_forward(
+                self.critic, self.critic_state, S_next, noise_critic, self.critic_held
+            )
             next_value = float(forward.mu[-1][0])
         self.td_error = td_error(next_value)
         self._update()
+
+    def _hold(self) -> None:
+        """Note what layers hold at step t, from the values that the step before ended with."""
+        self.actor_held = held_values(self.actor, self.t, self.actor_H)
+        self.critic_held = held_values(self.critic, self.t, self.critic_H)
 
     def _clip(self, reward: float) -> float:
         return max(-self.reward_bound, min(self.reward_bound, reward))
@@ -663,10 +725,11 @@ class Agent:
         state: State,
         forward: Forward,
         proposals: Sequence[Sequence[ArrayLike]],
+        holding: Collection[int],
     ) -> list[Array]:
         """Lines 16-18, down the gradient or by hill climbing."""
         if settings.proposal == 0.0:
-            return relax(settings, state, forward.H, forward)
+            return relax(settings, state, forward.H, forward, holding)
         climbed = climb(settings, state, forward.H, proposals)
         self.margin = min(self.margin, climbed.margin)
         return climbed.H
@@ -681,8 +744,10 @@ class Agent:
     ) -> Array:
         """One agent iteration; ``td_error`` turns mu(S') into the error of the transition."""
         # 1. Feed forward, with the weights before the update.
-        forward_actor = feed_forward(self.actor, self.actor_state, S, noise_actor)
-        forward_critic = feed_forward(self.critic, self.critic_state, S, noise_critic)
+        self._hold()
+        held_actor, held_critic = self.actor_held, self.critic_held
+        forward_actor = feed_forward(self.actor, self.actor_state, S, noise_actor, held_actor)
+        forward_critic = feed_forward(self.critic, self.critic_state, S, noise_critic, held_critic)
         next_value = float(forward_critic.mu[-1][0])
         # 2. Reinforce; the critic reports td_error to both teams.
         self.td_error = td_error(next_value)
@@ -693,13 +758,13 @@ class Agent:
         self.actor_H_sampled = forward_actor.H
         self.critic_H_sampled = forward_critic.H
         self.actor_H = self._relax(
-            self.actor, self.actor_state, forward_actor, self.actor_proposals
+            self.actor, self.actor_state, forward_actor, self.actor_proposals, held_actor
         )
         self.critic_H = self._relax(
-            self.critic, self.critic_state, forward_critic, self.critic_proposals
+            self.critic, self.critic_state, forward_critic, self.critic_proposals, held_critic
         )
         # 4. Accumulate.
-        accumulate(self.actor, self.actor_state, self.actor_H)
-        accumulate(self.critic, self.critic_state, self.critic_H)
+        accumulate(self.actor, self.actor_state, self.actor_H, held_actor)
+        accumulate(self.critic, self.critic_state, self.critic_H, held_critic)
         self.steps += 1
         return self.actor_H_sampled[-1]

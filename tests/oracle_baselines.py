@@ -21,12 +21,12 @@ The phases are in the order of Algorithm 2: gradients are taken with the weights
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import oracle
-from oracle import Array, ArrayLike, Forward, State
+from oracle import NOTHING, Array, ArrayLike, Forward, State
 
 RULES = ("map_prop", "reinforce", "thomas", "backprop", "reparameterised")
 BY_BACKPROP = ("backprop", "reparameterised")
@@ -59,7 +59,11 @@ def samples(settings: Settings, layer: int) -> bool:
 
 
 def feed_forward(
-    settings: Settings, state: State, S: ArrayLike, noise: Sequence[ArrayLike | float]
+    settings: Settings,
+    state: State,
+    S: ArrayLike,
+    noise: Sequence[ArrayLike | float],
+    held: Mapping[int, Array] = NOTHING,
 ) -> Forward:
     """Phase 1, as ``oracle.feed_forward``; a unit whose noise is nan does not explore."""
     H = [np.array(S, dtype=float)]
@@ -70,7 +74,9 @@ def feed_forward(
         mu.append(mean)
         slope.append(derivative)
         Z = np.asarray(noise[layer - 1], dtype=float)
-        if not samples(settings, layer):
+        if layer in held:
+            H.append(held[layer].copy())
+        elif not samples(settings, layer):
             H.append(mean)
         elif layer == settings.L and settings.output == "softmax":
             H.append(oracle.draw_outcome(mean, Z.item()))
@@ -81,12 +87,19 @@ def feed_forward(
 
 
 def local_gradients(
-    settings: Settings, state: State, H: Sequence[Array], noise: Sequence[ArrayLike | float]
+    settings: Settings,
+    state: State,
+    H: Sequence[Array],
+    noise: Sequence[ArrayLike | float],
+    holding: Collection[int],
 ) -> list[Array]:
-    """``d log pi_l / d p[l]`` of each layer, times a critic's gate; 0 of a unit without noise."""
+    """``d log pi_l / d p[l]`` of each layer, times a critic's gate; 0 of a unit without noise, and
+    of layers that hold their values."""
     mu, slope = oracle.means_and_slopes(settings, state, H)
     factor = oracle.gate(settings, state, H) if settings.gated else 1.0
     packets = oracle.error_packets(settings, H, mu, slope)
+    for layer in holding:
+        packets[layer - 1] = np.zeros_like(packets[layer - 1])
     return [factor * np.where(np.isnan(Z), 0.0, g) for g, Z in zip(packets, noise, strict=True)]
 
 
@@ -130,7 +143,11 @@ class Agent(oracle.Agent):
             return
         if noise_critic is None:
             raise ValueError("bootstrapping from S_next needs noise for the critic")
-        next_value = feed_forward(self.critic, self.critic_state, S_next, noise_critic).mu[-1][0]
+        self.t += 1
+        self._hold()
+        next_value = feed_forward(
+            self.critic, self.critic_state, S_next, noise_critic, self.critic_held
+        ).mu[-1][0]
         self.td_error = self._clip(reward) + self.critic.gamma * float(next_value) - self.value
         self._update()
 
@@ -143,27 +160,35 @@ class Agent(oracle.Agent):
         update: bool,
     ) -> Array:
         """One agent iteration, in the phases of Algorithm 2."""
-        forward_actor = feed_forward(self.actor, self.actor_state, S, noise_actor)
-        forward_critic = feed_forward(self.critic, self.critic_state, S, noise_critic)
+        self._hold()
+        held_actor, held_critic = self.actor_held, self.critic_held
+        forward_actor = feed_forward(self.actor, self.actor_state, S, noise_actor, held_actor)
+        forward_critic = feed_forward(self.critic, self.critic_state, S, noise_critic, held_critic)
         next_value = float(forward_critic.mu[-1][0])
         self.td_error = td_error(next_value)
         self.value = next_value
         if update:
             self._update()
         self.actor_H_sampled, self.critic_H_sampled = forward_actor.H, forward_critic.H
-        self.actor_H = settle(self.actor, self.actor_state, forward_actor, noise_actor)
-        self.critic_H = settle(self.critic, self.critic_state, forward_critic, noise_critic)
+        self.actor_H = settle(self.actor, self.actor_state, forward_actor, noise_actor, held_actor)
+        self.critic_H = settle(
+            self.critic, self.critic_state, forward_critic, noise_critic, held_critic
+        )
         self.steps += 1
         return self.actor_H_sampled[-1]
 
 
 def settle(
-    settings: Settings, state: State, forward: Forward, noise: Sequence[ArrayLike | float]
+    settings: Settings,
+    state: State,
+    forward: Forward,
+    noise: Sequence[ArrayLike | float],
+    holding: Collection[int],
 ) -> list[Array]:
     """Phases 3 and 4; returns the values at which the gradient was taken."""
     H = forward.H
     if settings.rule == "map_prop":
-        H = oracle.relax(settings, state, H, forward)
+        H = oracle.relax(settings, state, H, forward, holding)
     if settings.rule in BY_BACKPROP:
         action = H[-1]
         H = feed_forward(settings, state, H[0], noise).H
@@ -171,7 +196,7 @@ def settle(
             H[-1] = action
         g = backprop(settings, state, H)
     else:
-        g = local_gradients(settings, state, H, noise)
+        g = local_gradients(settings, state, H, noise, holding)
     decay = settings.gamma * settings.lambda_
     for i in range(settings.L):
         state.zW[i][...] = decay * state.zW[i] + np.outer(g[i], H[i])

@@ -104,7 +104,9 @@ def teams(draw: st.DrawFn, gaussian: bool) -> dict[str, Any]:
     var = sorted(draw(st.lists(st.floats(0.02, 1.0), min_size=hidden + 1, max_size=hidden + 1)))
     alpha = st.one_of(st.just(0.0), st.floats(1e-6, 1e-3))
     climbing = {"relaxation": "hill_climbing", "proposal": draw(st.floats(0.01, 1.0))}
-    relaxing = draw(st.sampled_from([{"step_size": draw(st.floats(0.01, 0.25))}, climbing]))
+    hold = draw(st.lists(st.sampled_from([1, 1, 2, 3]), min_size=hidden, max_size=hidden))
+    descending = {"step_size": draw(st.floats(0.01, 0.25)), "hold": hold}
+    relaxing = draw(st.sampled_from([descending, climbing]))
     return {
         "units": draw(st.lists(st.integers(1, 40), min_size=hidden, max_size=hidden)),
         "activation": draw(
@@ -245,6 +247,7 @@ def everything(team: Team) -> dict[str, Array]:
         gaussian_model(),
         outcome_model({"learning.stale_first_mean": True}),
         outcome_model(CLIMBING),
+        outcome_model({"actor.hold": [2, 3], "critic.hold": [1, 4]}),
         spec.load("cartpole").spec,
         spec.load("published/mountaincar").spec,
         spec.load("thomas/cartpole").spec,
@@ -256,6 +259,7 @@ def everything(team: Team) -> dict[str, Array]:
         "gaussian",
         "stale first mean",
         "hill climbing",
+        "holding",
         "CartPole",
         "MountainCar",
         "Thomas",
@@ -295,8 +299,8 @@ def test_the_four_verbs_one_after_the_other_give_the_bits_of_a_whole_step(model:
 
     for episode in range(2):
         steps = experience(30, seed=episode)
-        actor.memory.z[:] = 0.0
-        critic.memory.z[:] = 0.0
+        actor.begin()
+        critic.begin()
         iterate(steps[0][0], None)
         whole.begin(steps[0][0])
         compare()

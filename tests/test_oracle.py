@@ -27,6 +27,7 @@ from oracle import (
     feed_forward,
     gate,
     gradients,
+    held_values,
     log_density,
     new_state,
     reinforce,
@@ -183,6 +184,40 @@ def test_a_relaxation_step_of_all_layers_follows_the_negative_energy_gradient(
         expected = energy_gradient(settings, state, H)
         for pull, slope_of_energy in zip(one_step(settings, state, H), expected, strict=True):
             assert_allclose(pull, -slope_of_energy, rtol=1e-6, atol=1e-7)
+
+
+@both_outputs
+@pytest.mark.parametrize("holding", [(1,), (2,), (3,), (1, 3)], ids=str)
+def test_layers_that_hold_stay_and_the_others_follow_the_energy_of_those_that_decide(
+    output: str, holding: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(8)
+    settings = make_settings(output=output, sizes=(3, 5, 4, 3, 2), N=1)
+    state = random_state(settings, rng)
+    H = sample(settings, state, rng)
+    moved = relax(settings, state, H, holding=holding)
+    for layer in range(1, settings.L):
+        pull = (moved[layer] - H[layer]) / (settings.step_size * settings.var[layer - 1])
+        if layer in holding:
+            assert_array_equal(moved[layer], H[layer])
+            continue
+        derivative = central_difference(lambda: energy(settings, state, H, holding), H[layer])
+        assert_allclose(pull, -derivative, rtol=1e-6, atol=1e-7)
+    dW, db = gradients(settings, state, H, holding)
+    for layer in range(1, settings.L + 1):
+        slope = central_difference(lambda: energy(settings, state, H, holding), state.W[layer - 1])
+        assert_allclose(dW[layer - 1], -slope, rtol=1e-6, atol=1e-7)
+        assert np.any(db[layer - 1]) == (layer not in holding)
+
+
+def test_a_layer_decides_at_every_multiple_of_its_steps_and_holds_a_copy_in_between() -> None:
+    settings = make_settings(sizes=(3, 5, 4, 2), hold=(2, 3))
+    H = [np.arange(float(n)) for n in settings.sizes]
+    held = [sorted(held_values(settings, t, H)) for t in range(7)]
+    assert held == [[], [1, 2], [2], [1], [2], [1, 2], []]
+    values = held_values(settings, 1, H)[2]
+    H[2][:] = 7.0
+    assert_array_equal(values, np.arange(4.0))
 
 
 @both_outputs

@@ -7,6 +7,7 @@ A network's values are a list H[0], ..., H[L]: the state, the hidden layers and 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurosim.kernels.activation import SOFTMAX, activate
 from neurosim.memory import Floats, Integers, Team
@@ -25,6 +26,7 @@ class Network(NamedTuple):
     activation: Integers  # (L,) codes of kernels.activation
     T: float  # temperature of a softmax output
     gated: bool  # a critic: its gradients are multiplied by 1 / (A - mu)
+    held: NDArray[np.bool_]  # (L,) layers that hold their values, and have no density, at this step
 
 
 def network_of(team: Team) -> Network:
@@ -37,6 +39,7 @@ def network_of(team: Team) -> Network:
         activation=team.activation[1:],
         T=team.T,
         gated=team.gated,
+        held=team.held[1:] > 0,
     )
 
 
@@ -46,7 +49,7 @@ def layers_of(team: Team, units: Floats) -> list[Floats]:
 
 
 def energy(network: Network, H: list[Floats]) -> Floats:
-    """Energy E(h; s, a) = -sum_l log pi_l(h[l-1], h[l]) (Section 2).
+    """Energy E(h; s, a) = -sum_l log pi_l(h[l-1], h[l]) (Section 2), over layers that decide.
 
     That is -log Pr(H = h, A = a | S = s), every normalising constant included.  The paper's energy
     is -log Pr(H = h | S = s, A = a), which is less by -log Pr(A = a | S = s): a constant, as far as
@@ -63,6 +66,8 @@ def energy(network: Network, H: list[Floats]) -> Floats:
     """
     total = np.zeros(H[-1].shape[:-1])
     for k, var in enumerate(network.var):
+        if network.held[k]:
+            continue
         if network.activation[k] == SOFTMAX:
             x = _potential(network, H, k) / network.T
             x -= x.max(axis=-1, keepdims=True)
@@ -79,26 +84,30 @@ def slope(network: Network, H: list[Floats]) -> list[Floats]:
     """Gradient of the energy, dE / dh[l] = (h[l] - mu[l]) / var[l] - W[l+1]' g[l+1] (eq. 8).
 
     Takes what `energy` takes.  Returns one array (..., n(l)) for each hidden layer l = 1, ..., L-1;
-    the relaxation moves h against it, by c var.
+    the relaxation moves h against it, by c var.  Layers that hold their values do not move, and
+    have 0.
     """
     packets = _packets(network, H)
     gradient = []
     for k in range(len(network.W) - 1):
         mu, _ = mean_and_slope(network, H, k)
-        gradient.append((H[k + 1] - mu) / network.var[k] - packets[k + 1] @ network.W[k + 1])
+        pull = (H[k + 1] - mu) / network.var[k] - packets[k + 1] @ network.W[k + 1]
+        gradient.append(np.zeros_like(pull) if network.held[k] else pull)
     return gradient
 
 
 def residual(network: Network, H: list[Floats]) -> Floats:
-    """How far hidden units are from settled: the root mean square of sqrt(var) dE / dh over them.
+    """How far hidden units are from settled: the root mean square of sqrt(var) dE / dh over those
+    that decide.
 
     A unit with the pull dE / dh would move by var dE / dh in a full step (c = 1): the residual is
     that move in standard deviations of the unit.  It is 0 at the stationary points of E, to which
     Theorems 2 and 3 refer, and nowhere else.
 
-    Takes what `energy` takes.  Returns (...,), a pure number; nan without hidden layers.
+    Takes what `energy` takes.  Returns (...,), a pure number; nan if no hidden unit decides.
     """
-    pulls = [np.sqrt(v) * d for v, d in zip(network.var, slope(network, H), strict=False)]
+    layers = zip(network.held, network.var, slope(network, H), strict=False)
+    pulls = [np.sqrt(var) * pull for held, var, pull in layers if not held]
     if not pulls:
         return np.full(H[-1].shape[:-1], np.nan)
     root: Floats = np.sqrt((np.concatenate(pulls, axis=-1) ** 2).mean(axis=-1))
@@ -116,6 +125,8 @@ def backprop(network: Network, H: list[Floats]) -> list[Floats]:
     and of a critic d mu[L] / d W[l] / var[L], which is the descent of the squared error
     (A* - mu[L])**2 over 2 var[L] (A* - mu[L]): what eq. (68) has beside the td_error.
 
+    Values that are held at this step do not depend on the weights, so nothing comes down from them.
+
     Takes what `energy` takes.
 
     Returns
@@ -127,6 +138,8 @@ def backprop(network: Network, H: list[Floats]) -> list[Floats]:
         g = _packets(network, H)[-1]
     gradients: list[Floats] = []
     for k in reversed(range(len(network.W))):
+        if network.held[k]:
+            g = np.zeros_like(g)
         inputs = np.concatenate([H[k], np.ones((*H[k].shape[:-1], 1))], axis=-1)
         gradients.insert(0, g[..., :, None] * inputs[..., None, :])
         if k > 0:
@@ -152,10 +165,11 @@ def mean_and_slope(network: Network, H: list[Floats], k: int) -> tuple[Floats, F
 
 
 def _packets(network: Network, H: list[Floats]) -> list[Floats]:
-    """Error packets g[l] = d log pi_l / d p[l] of all layers, each (..., n(l))."""
+    """Error packets g[l] = d log pi_l / d p[l] of all layers, each (..., n(l)); 0 if it holds."""
     packets = []
     for k, var in enumerate(network.var):
         mu, f_slope = mean_and_slope(network, H, k)
         scale = network.T if network.activation[k] == SOFTMAX else var
-        packets.append((H[k + 1] - mu) * f_slope / scale)
+        g = (H[k + 1] - mu) * f_slope / scale
+        packets.append(np.zeros_like(g) if network.held[k] else g)
     return packets

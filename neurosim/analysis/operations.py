@@ -50,9 +50,15 @@ def operations(run: Run, team: str) -> Operations:
 
     Raises
     ------
-    InputError : the run has no steps yet, or the team learns by another rule.
+    InputError : the run has no steps yet, or the team learns by another rule, or holds its values.
     """
     spec = map_prop_of(run, team)
+    hold = getattr(spec, team).hold
+    if any(steps > 1 for steps in hold):
+        raise InputError(
+            f"{run.path}: {team}.hold = {hold}: operations are counted of units that decide at "
+            f"every step; name a run without {team}.hold."
+        )
     steps = len(run.steps)
     if not steps:
         raise InputError(f"{run.path} has no finished step, so that there is nothing to count.")

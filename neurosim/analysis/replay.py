@@ -19,7 +19,7 @@ from neurosim.kernels.clock import NOW, TICKS
 from neurosim.kernels.engine import KOLEN_POLLACK, SYMMETRIC
 from neurosim.kernels.team import PASSES, UPDATES
 from neurosim.kernels.traffic import KINDS
-from neurosim.learners.map_prop import named_layers
+from neurosim.learners.map_prop import holding, named_layers
 from neurosim.memory import Block, Floats, Shared, Team
 from neurosim.network import build_shared, build_team, orient, read_shared, read_team, weights
 from neurosim.record.reader import Run, Table, Window
@@ -91,6 +91,7 @@ def _live_through(
     observations = window.steps["observation"][:]
     for k, td_error in enumerate(_td_errors(run, window)):
         if td_error is None:
+            memory.held[:] = -1
             for key, view in team.views().items():
                 if key.startswith("z"):
                     view[...] = 0.0
@@ -136,7 +137,7 @@ class _Synchronous:
     def views(self) -> Views:
         """All that a window holds of the team before and after its steps."""
         updates = {"adam_count": self.memory.count[UPDATES, ...]}
-        return _common_views(self.memory, self._shared) | updates
+        return _common_views(self.memory, self._shared) | updates | holding(self.memory)
 
     def step(self, observation: Floats, td_error: float, learning: bool, _: Table) -> Floats:
         """The four phases.  Returns values (N + 1, U) in the course of the relaxation."""

@@ -3,6 +3,8 @@
 Near a stationary point of the energy E the hidden units' distances x from it, in their standard
 deviations, follow the var-scaled Hessian M = D^(1/2) (d2E / dh2) D^(1/2), D = diag(var): a
 synchronous relaxation step (eq. 69) is x <- x - c M x.  See docs/analysis-learning.md.
+Of a team with `hold` these are the limits of the steps at which all of its units decide, such as
+the first one of each episode.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ from neurosim.kernels.reading import read_shared, read_team
 from neurosim.kernels.team import (
     PASSES,
     accumulate,
-    clear_traces,
+    begin_episode,
     feed_forward,
     first_diverged,
     learn,
@@ -36,8 +36,8 @@ def bounded(reward, bound):
 def begin_step(actor_block, critic_block, shared_block, observation):
     """First step of an episode.  Returns as `settle`."""
     actor, critic, shared = read(actor_block, critic_block, shared_block)
-    clear_traces(critic)
-    clear_traces(actor)
+    begin_episode(critic)
+    begin_episode(actor)
     feed_forward(critic, observation, shared.key)
     feed_forward(actor, observation, shared.key)
     shared.value[0] = critic.mu[-1]

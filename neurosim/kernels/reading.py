@@ -1,10 +1,10 @@
 """The layout of a team's memory: where in its two blocks each array lies (plumbing).
 
-Integers: a header, then `size`, `unit`, `param`, `activation`.  Floats: a header, then `alpha` and
-`anneal_to`, then the unit arrays, then the parameter arrays.  The first hidden unit of each unit
-array and the start of each parameter array lie at multiples of eight, which `room` aligns to 64
-bytes: layers of a multiple of eight units then fill whole vector registers and cache lines, and
-products take 2/3 of the time (measured).
+Integers: a header, then `size`, `unit`, `param`, `activation`, `hold`, `held`.  Floats: a header,
+then `alpha` and `anneal_to`, then the unit arrays, then the parameter arrays.  The first hidden
+unit of each unit array and the start of each parameter array lie at multiples of eight, which
+`room` aligns to 64 bytes: layers of a multiple of eight units then fill whole vector registers and
+cache lines, and products take 2/3 of the time (measured).
 
 What an asynchronous team has besides begins its integers with a table: the start and the end of
 each field, in the order of the NamedTuple; a single number is an array of one.
@@ -17,6 +17,7 @@ from neurosim.memory import Log, Mail, Shared, Team, Wiring
 
 LAYERS, UNITS, PARAMETERS, N, GATED, STALE, BACKPROP, WHERE, COUNT = range(9)  # COUNT: two entries
 INTEGERS = 10
+LAYER_INTEGERS = 6  # arrays
 T, C, PROPOSAL, TRACE_DECAY, GATE_FLOOR, EXPLORE, BETA1, BETA2, EPSILON = range(9)
 CORRECTION_UNTIL, FLOATS = range(9, 11)
 UNIT_ARRAYS = 9
@@ -51,6 +52,8 @@ def read_team(integers, floats):
         integers[INTEGERS + 3 * layers : INTEGERS + 4 * layers],
         floats[FLOATS : FLOATS + layers],
         floats[FLOATS + layers : FLOATS + 2 * layers],
+        integers[INTEGERS + 4 * layers : INTEGERS + 5 * layers],
+        integers[INTEGERS + 5 * layers : INTEGERS + 6 * layers],
         floats[before + 0 * per_unit : before + 0 * per_unit + units],
         floats[before + 1 * per_unit : before + 1 * per_unit + units],
         floats[before + 2 * per_unit : before + 2 * per_unit + units],

@@ -24,7 +24,9 @@ FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c
 
 @kernel
 def mean(team, l):
-    """p[l] = W[l] h[l-1] + b[l], mu[l] = f(p[l]) and slope[l] of one layer."""
+    """p[l] = W[l] h[l-1] + b[l], mu[l] = f(p[l]) and slope[l] of one layer, if it decides."""
+    if team.held[l] > 0:
+        return
     below = team.h[team.unit[l - 1] : team.unit[l - 1] + team.size[l - 1]]
     first, last = team.unit[l], team.unit[l] + team.size[l]
     weights = team.param[l]
@@ -39,7 +41,9 @@ def mean(team, l):
 
 @kernel
 def sample(team, l):
-    """H[l] ~ pi_l, from noise that is drawn already."""
+    """H[l] ~ pi_l, from noise that is drawn already; units that do not decide hold their values."""
+    if team.held[l] > 0:
+        return
     first, last = team.unit[l], team.unit[l] + team.size[l]
     h, mu = team.h[first:last], team.mu[first:last]
     if team.activation[l] == SOFTMAX:
@@ -50,10 +54,12 @@ def sample(team, l):
 
 @kernel
 def packets(team, l):
-    """Error packets g[l] of one layer."""
+    """Error packets g[l] of one layer; 0 where it holds its values, which have no density."""
     first, last = team.unit[l], team.unit[l] + team.size[l]
     h, mu, g = team.h[first:last], team.mu[first:last], team.g[first:last]
-    if team.activation[l] == SOFTMAX:
+    if team.held[l] > 0:
+        g[:] = 0.0
+    elif team.activation[l] == SOFTMAX:
         packets_softmax(h, mu, team.T, g)
     else:
         packets_gaussian(h, mu, team.slope[first:last], team.var[first:last], g)
@@ -62,7 +68,9 @@ def packets(team, l):
 @kernel
 def move(team, l):
     """One relaxation step of a hidden layer (eqs. 8 and 69): alpha_h = c var, so
-    h += c (mu - h + var W' g)."""
+    h += c (mu - h + var W' g).  A layer that holds its values stays."""
+    if team.held[l] > 0:
+        return
     first, last = team.unit[l], team.unit[l] + team.size[l]
     above = team.param[l + 1]
     h, mu, var, f = (
@@ -126,10 +134,11 @@ def feed_forward(team, observation, key):
 
 @kernel
 def pass_on(team, observation):
-    """Lines 9-11 with noise that is drawn already."""
+    """Lines 9-11 with noise that is drawn already: the next step of the episode."""
     for j in range(observation.size):
         team.h[j] = observation[j]
     for l in range(1, team.size.size):
+        team.held[l] = (team.held[l] + 1) % team.hold[l]
         mean(team, l)
         sample(team, l)
     for i in range(team.h.size):
@@ -312,6 +321,14 @@ def clear_traces(team):
     """Line 7: z = 0 at the start of an episode."""
     for i in range(team.z.size):
         team.z[i] = 0.0
+
+
+@kernel
+def begin_episode(team):
+    """Line 7; all units decide at the first step of an episode."""
+    clear_traces(team)
+    for l in range(team.held.size):
+        team.held[l] = -1
 
 
 @kernel

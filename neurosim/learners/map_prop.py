@@ -113,13 +113,13 @@ class MapProp:
     def state_of(self, name: str) -> dict[str, NDArray[np.generic]]:
         """Views of all that a team has learned: `weights`, the traces zW1, zb1, ..., Adam's moments
         mW1, ..., vW1, ... and its number of updates, adam_count; then how many feed-forward passes
-        it and how many iterations the agent has made."""
+        it and how many iterations the agent has made; and `holding`."""
         team = getattr(self, name)
         arrays: dict[str, NDArray[np.generic]] = {**self.weights(name)}
         for prefix in "zmv":
             arrays |= named_layers(team, getattr(team, prefix), prefix)
         counts = {"passes": team.count[PASSES], "iterations": self.shared.steps[0]}
-        return arrays | {"adam_count": team.count[UPDATES]} | counts
+        return arrays | {"adam_count": team.count[UPDATES]} | counts | holding(team)
 
     def counts(self) -> dict[str, Integers]:
         """What the latest step counted, by column of /steps: of units that are agents."""
@@ -170,6 +170,14 @@ class MapProp:
                     f"{layer}, unit {index}, the value is {team.h[place]:.6g} where its mean is "
                     f"{team.mu[place]:.6g}. Try {remedy(name, team)}."
                 )
+
+
+def holding(team: Team) -> dict[str, NDArray[np.generic]]:
+    """Views of what a team's units may hold from one step to the next: their values h, and of each
+    layer the steps since it decided, held.  Nothing of a team that decides at every step."""
+    if np.all(team.hold == 1):
+        return {}
+    return {"h": team.h[int(team.size[0]) :], "held": team.held[1:]}
 
 
 def remedy(name: str, team: Team) -> str:

@@ -58,7 +58,7 @@ def save(runs: Mapping[str, Mapping[str, Alignment]], path: Path) -> None:
 
 def _draw_layers(axes: Axes, values: Floats, shift: float, colour: str, label: str) -> None:
     """Median and spread of values (steps, layers) in each layer."""
-    low, median, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
+    low, median, high = style.spread(values)
     x = np.arange(1, median.size + 1) + shift
     axes.vlines(x, low, high, color=colour, lw=2.0, alpha=0.5)
     axes.plot(x, median, "o", ms=4.5, color=colour, label=label)

@@ -52,7 +52,7 @@ def save(runs: Mapping[str, Mapping[str, Relaxation]], path: Path) -> None:
 
 def _draw_quantiles(axes: Axes, values: Floats, colour: str, label: str) -> None:
     """Median and band of values (steps, ticks + 1) at each tick."""
-    low, median, high = np.quantile(values, [0.1, 0.5, 0.9], axis=0)
+    low, median, high = style.spread(values)
     ticks = np.arange(median.size)
     axes.fill_between(ticks, low, high, alpha=0.2, color=colour, lw=0)
     axes.plot(ticks, median, color=colour, lw=1.5, label=label)

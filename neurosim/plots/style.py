@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurosim.errors import InputError, RunError
+from neurosim.memory import Floats
 
 # Okabe and Ito's palette
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -27,6 +29,17 @@ def apply() -> None:
             "savefig.dpi": 200,
         }
     )
+
+
+def spread(values: Floats) -> Floats:
+    """10th, 50th and 90th percentile (3, n) of values (steps, n), over the steps that have one.
+
+    nan is a step without a value; a column of nothing else has the percentiles nan.
+    """
+    found = np.full((3, values.shape[1]), np.nan)
+    known = ~np.isnan(values).all(axis=0)
+    found[:, known] = np.nanquantile(values[:, known], [0.1, 0.5, 0.9], axis=0)
+    return found
 
 
 def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:

@@ -226,8 +226,10 @@ def dimensions(path: str, n: int, growing: bool) -> tuple[str, ...]:
         inner = {"W": (of, below), "b": (of,), "B": (below, of)}[kind]
     elif "/totals/" in path and name in COUNTS:
         inner = COUNTS[name].dimensions or ("direction", "projection")
-    elif "/units/" in path or name == "adam_count":
+    elif "/units/" in path or name in ("adam_count", "h"):
         inner = ("unit",)
+    elif name == "held":
+        inner = ("layer",)
     else:
         inner = ()
     named = (*rows, *inner)[:n]

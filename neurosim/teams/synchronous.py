@@ -19,6 +19,10 @@ class SynchronousTeam:
     memory: Team
     shared: Shared
 
+    def begin(self) -> None:
+        """An episode begins: traces are 0 (line 7), and all units decide at its first step."""
+        kernels.begin_episode(self.memory)
+
     def act(self, observation: Floats) -> Floats:
         """1. Feed forward (lines 9-11).  Takes the state (n_in,); returns A = H[L] (n_out,)."""
         kernels.feed_forward(self.memory, observation, self.shared.key)
