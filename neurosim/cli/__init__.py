@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
-from neurosim.cli import plots, records, runs, studies
+from neurosim.cli import plots, records, reports, runs, studies
 from neurosim.errors import NeurosimError
 
 app = SubcommandApp()
@@ -20,6 +20,7 @@ app.command(records.stability)
 app.command(studies.tune)
 app.command(studies.reproduce)
 app.command(studies.compare)
+app.command(reports.report)
 app.command(plots.app, name="plot", help="Draw a figure from runs.")
 
 
