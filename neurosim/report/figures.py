@@ -44,7 +44,7 @@ class Panel(NamedTuple):
     title: str
     reading: str  # how to read it
     plots: Sequence[Plot]
-    missing: Sequence[str] = ()  # what is not there, and which command records it
+    missing: str = ""  # what is not there, and which command records it
 
 
 def numbers(values: npt.ArrayLike, digits: int = DIGITS) -> Any:

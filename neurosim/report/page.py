@@ -107,7 +107,7 @@ def _section(panel: Panel) -> str:
         f'<div class="controls"></div><div class="plot" id="{panel.key}-{k}"></div></figure>'
         for k, plot in enumerate(panel.plots)
     )
-    missing = "".join(f'<p class="missing">{_marked(text)}</p>' for text in panel.missing)
+    missing = f'<p class="missing">{_marked(panel.missing)}</p>' if panel.missing else ""
     body = f'<div class="plots">{places}</div><p>{escape(panel.reading)}</p>' if places else ""
     return f'<section id="{panel.key}"><h2>{panel.title}</h2>{body}{missing}</section>'
 

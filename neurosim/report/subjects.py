@@ -107,12 +107,16 @@ def units_of_time(subjects: Sequence[Subject]) -> str:
 
 def gather(
     subjects: Sequence[Subject], analyse: Callable[[Subject], Found]
-) -> tuple[list[tuple[Subject, Found]], list[str]]:
-    """What an analysis finds of each run; and a line for each of which it finds nothing."""
-    found, missing = [], []
+) -> tuple[list[tuple[Subject, Found]], str]:
+    """What an analysis finds of each run; and of the others a line, with the first one's reason."""
+    found, reasons = [], {}
     for subject in subjects:
         try:
             found.append((subject, analyse(subject)))
         except NeurosimError as error:
-            missing.append(f"{subject.label}: {error}")
-    return found, missing
+            reasons[subject.label] = str(error)
+    if not reasons:
+        return found, ""
+    first, *others = reasons
+    too = f" Nor is there anything of {', '.join(others)}." if others else ""
+    return found, f"{first}: {reasons[first]}{too}"

@@ -73,17 +73,19 @@ def _figure(
         "hovertemplate": "step %{marker.color}: %{x}, %{y}<extra></extra>",
         "showlegend": False,
     }
-    ends = {
-        "type": "scatter",
-        "mode": "text",
-        "x": [x[0], x[-1]],
-        "y": [y[0], y[-1]],
-        "text": ["<b>start</b>", "<b>end</b>"],
-        "textposition": ["bottom center", "top center"],
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    shapes, notes = [], []
+    notes = [
+        {
+            "x": x[k],
+            "y": y[k],
+            "ax": 0,
+            "ay": away,
+            "text": f"<b>{text}</b>",
+            "arrowwidth": 1.5,
+            "bgcolor": "rgba(255,255,255,0.8)",
+        }
+        for k, text, away in ((0, "start", 40), (-1, "end", -40))
+    ]
+    shapes = []
     for name, other, component in zip("xy", "yx", pair, strict=True):
         if component.goal is None:
             continue
@@ -103,7 +105,7 @@ def _figure(
             }
         )
     return figure(
-        [way, ends],
+        [way],
         pair[0].label,
         pair[1].label,
         x_axis={"range": ranges[0]},
