@@ -30,8 +30,8 @@ def panel(subjects: Sequence[Subject]) -> Panel:
         plot = Plot(found[0][1], controls[1:])
     reading = (
         "Each row is a unit, output on top, each column a moment, yellow a high value and dark "
-        "blue a low one; rows that keep their colour do nothing, columns that differ are decisions "
-        "that differ. White: no value yet."
+        "blue a low one; a row that keeps its colour does not depend on what is seen. White: no "
+        "value yet."
     )
     return Panel("activity", "Activity of units", reading, [plot] if found else [], missing)
 

@@ -24,11 +24,7 @@ def change_panel(subjects: Sequence[Subject]) -> Panel:
     axis = {"type": "log", "exponentformat": "power", "dtick": 1}
     plots = []
     for team in ("actor", "critic"):
-        curves = [  # without the first moment: a logarithm has no 0
-            (subject, changes[team].done[1:], changes[team].relative[1:])
-            for subject, changes in found
-            if team in changes
-        ]
+        curves = [_begun(subject, changes[team]) for subject, changes in found if team in changes]
         if curves:
             data = _lines(curves, lambda k: f"layer {k + 1}")
             plot = figure(data, f"{unit} done", "|W − W₀| / |W₀|", y_axis=axis)
@@ -60,12 +56,18 @@ def feedback_panel(subjects: Sequence[Subject]) -> Panel:
 
 def _changes(subject: Subject) -> dict[str, Change]:
     changes = {team: weight_change(subject.run, team) for team in subject.teams}
-    if changes["actor"].done.size < 2:
+    if not changes["actor"].done.any():
         raise InputError(
             "only the weights it began with are held yet. "
             f"`neurosim resume {subject.folder}` ends the run."
         )
     return changes
+
+
+def _begun(subject: Subject, change: Change) -> Curves:
+    """The moments after the run's beginning: a logarithm has no 0."""
+    later = change.done > 0
+    return subject, change.done[later], change.relative[later]
 
 
 def _angles(subject: Subject) -> dict[str, FeedbackAngles]:
