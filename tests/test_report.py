@@ -412,12 +412,17 @@ def requests(browser: Any) -> list[str]:
 
 @pytest.mark.parametrize("width", [1280, 600])
 def test_the_page_in_a_browser(browser: Any, page: Path, width: int) -> None:
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
     size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     requests(browser)
     browser.get(page.as_uri())
 
-    # Everything is drawn, within the width of the page.
+    # Everything is drawn, within the width of the page; a busy machine may take a while.
+    last = [*plots_of(page)][-1]
+    there = f"return !!document.querySelector('#{last} .trace path')"
+    WebDriverWait(browser, 60).until(lambda each: each.execute_script(there))
     drawn = browser.execute_script(
         """return Object.fromEntries([...document.querySelectorAll(".plot")].map(
              (plot) => [plot.id, plot.querySelectorAll(".trace path, .heatmaplayer image").length]
@@ -440,10 +445,15 @@ def test_the_page_in_a_browser(browser: Any, page: Path, width: int) -> None:
     assert json.loads(after) == expected[6]["data"][0]["x"]
     output = browser.find_element("css selector", "#trajectories output")
     assert output.text == expected[6]["label"]
+    Select(browser.find_element("css selector", "#trajectories select")).select_by_index(1)
+    other = plots_of(page)["trajectories-0"]["views"]["choices"][1]["choices"][6]
+    assert output.text == other["label"]
+    after = browser.execute_script(shown, "trajectories-0", "x")
+    assert json.loads(after) == other["data"][0]["x"]
 
     teams = browser.find_elements("css selector", "#activity select")[1]
     actor = browser.execute_script(shown, "activity-0", "z")
-    teams.send_keys("critic")
+    Select(teams).select_by_visible_text("critic")
     critic = browser.execute_script(shown, "activity-0", "z")
     view = plots_of(page)["activity-0"]["views"]["choices"][0]["choices"]
     assert json.loads(actor) == view[0]["choices"][1]["data"][0]["z"]

@@ -19,7 +19,7 @@ function makeControl([kind, name], onInput) {
   const shown = document.createElement("output");
   if (slider) Object.assign(input, { type: "range", min: 0 });
   let wanted = slider ? Infinity : 0;
-  input.addEventListener("input", () => {
+  input.addEventListener(slider ? "input" : "change", () => {
     wanted = Number(input.value);
     onInput();
   });

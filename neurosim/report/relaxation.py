@@ -30,7 +30,7 @@ def panel(subjects: Sequence[Subject]) -> Panel:
             frozenset({False}): "iteration",
             frozenset({True}): "mean tick periods",
         }.get(frozenset(clocks), "iteration, or mean tick periods")
-        plots.append(Plot(figure(data, axis, "energy from the sampled state (nats)"), title=team))
+        plots.append(Plot(figure(data, axis, "energy change (nats)"), title=team))
     reading = (
         "Between seeing and learning, units move to more probable values: lines are medians over "
         "the recorded steps, bands hold the middle 80 %; what is flat at the right has settled, "

@@ -61,7 +61,7 @@ def _of_teams(subject: Subject) -> Found:
     if not subject.asynchronous:
         raise InputError(
             "its units are synchronous and exchange no packets. "
-            f"`neurosim run {subject.folder}/model.toml --mode asynchronous` makes a run whose units do."
+            f"`neurosim run {subject.folder}/model.toml --mode asynchronous` makes units that do."
         )
     return {
         team: (series(subject.run, team), *staleness(subject.run, team)) for team in subject.teams
