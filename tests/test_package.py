@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODELS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "models").rglob("*.toml"))
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "neurosim").rglob("*.py"))
+PAGE = [f"neurosim/report/page.{suffix}" for suffix in ("css", "html", "js")]
 
 
 def check(*command: str | Path, cwd: Path = ROOT) -> str:
@@ -52,7 +53,7 @@ def test_the_wheel_holds_the_package_its_models_and_nothing_else(built: tuple[Pa
     names = zipfile.ZipFile(built[0]).namelist()
     package = sorted(name for name in names if name.startswith("neurosim/"))
     models = [f"neurosim/{name}" for name in MODELS]
-    assert package == sorted([*SOURCES, "neurosim/py.typed", *models])
+    assert package == sorted([*SOURCES, *PAGE, "neurosim/py.typed", *models])
     info = {name.split("/")[0] for name in names} - {"neurosim"}
     assert len(info) == 1
     assert info.pop().endswith(".dist-info")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.analysis.moments import done, recorded
 from neurosim.memory import Floats
 from neurosim.record.reader import Run
 
@@ -37,19 +38,11 @@ def feedback_angles(run: Run, team: str) -> FeedbackAngles:
     ------
     InputError : there is no such team.
     """
-    moments = [(0, run.weights(team, "initial"))]  # row of /steps that comes next, weights
-    for window in run.windows:
-        moments.append((window.first_step, window.before(team)))
-        if window.complete:
-            moments.append((window.first_step + window.n_steps, window.after(team)))
-    if run.complete:
-        moments.append((len(run.steps), run.weights(team, "final")))
-    moments.sort(key=lambda moment: moment[0])  # windows may have been recorded later
-    steps, weights = zip(*moments, strict=True)
-    ends = np.append(run.episodes["first_step"][:], len(run.steps))
-    layers, units = zip(*(_angles(each) for each in weights), strict=True)
+    # In order of time: windows may have been recorded later.
+    moments = sorted(recorded(run, team), key=lambda held: held.row)
+    layers, units = zip(*(_angles(held.weights) for held in moments), strict=True)
     return FeedbackAngles(
-        episode=np.interp(steps, ends, np.arange(ends.size)),
+        episode=done(run, [held.row for held in moments]),
         layer=np.array(layers),
         unit=[np.array(each) for each in zip(*units, strict=True)],
     )

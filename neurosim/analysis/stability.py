@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neurosim.analysis.landscape import Network, mean_and_slope, network_of, slope
+from neurosim.analysis.moments import done, of_checkpoints, recorded
 from neurosim.errors import InputError
 from neurosim.kernels import rng
 from neurosim.kernels.activation import SIGMOID, SOFTMAX, SOFTPLUS, TANH
 from neurosim.learners import MapProp, MonteCarlo
 from neurosim.memory import Floats
-from neurosim.record import checkpoint
 from neurosim.record.reader import Run
 from neurosim.spec import (
     TEAMS,
@@ -267,11 +267,10 @@ def of_run(run: Run, states: int = STATES) -> dict[str, list[Moment]]:
     if not total:
         raise InputError(f"{run.path} has no steps yet, whose observations are needed; wait.")
     n_in = run.steps["observation"].shape[1]
-    ends = np.append(run.episodes["first_step"][:], total)
     found = {}
     for name in relaxing(spec):
         moments = []
-        for what, step, held in _weights_held(run, name, ends):
+        for what, step, held in (*recorded(run, name), *of_checkpoints(run, name)):
             first, last = max(0, step - NEAR), min(total, step + NEAR)
             rows = np.unique(np.linspace(first, last - 1, states).astype(int))
             near = run.steps["observation"][first:last][rows - first]
@@ -281,7 +280,7 @@ def of_run(run: Run, states: int = STATES) -> dict[str, list[Moment]]:
             network = network._replace(
                 W=[held[f"W{l}"] for l in layers], b=[held[f"b{l}"] for l in layers]
             )
-            episode = float(np.interp(step, ends, np.arange(ends.size)))
+            episode = float(done(run, [step])[0])
             moments.append(Moment(what, episode, limits(spec, name, network, near, run.seed)))
         found[name] = sorted(moments, key=lambda moment: moment.episode)
     return found
@@ -360,27 +359,3 @@ def _observations(environment: Environment, seed: int, episodes: int, steps: int
             observation, _, terminated, truncated = environment.step(action)
             ended = terminated or truncated
     return np.array(found)
-
-
-def _weights_held(run: Run, name: str, ends: Any) -> list[tuple[str, int, Mapping[str, Any]]]:
-    """What is held of a team's weights: kind, rows of /steps before, W1, b1 and so on."""
-    held: list[tuple[str, int, Mapping[str, Any]]] = [("initial", 0, run.weights(name, "initial"))]
-    for window in run.windows:
-        held.append(("window", window.first_step, window.before(name)))
-        if window.complete:
-            end = window.first_step + window.n_steps
-            held.append(("window", end, window.after(name)))
-    if run.complete:
-        held.append(("final", len(run.steps), run.weights(name, "final")))
-    folder = run.path if run.path.is_dir() else run.path.parent
-    shapes = [(key, array.shape) for key, array in held[0][2].items() if key[0] in "Wb"]
-    for done, path in checkpoint.kept(folder).items():
-        if not 0 < done < ends.size - 1:
-            continue
-        flat, named, first = checkpoint.load(path)[0][f"{name}/w"], {}, 0
-        for key, shape in sorted(shapes, key=lambda pair: (int(pair[0][1:]), pair[0])):
-            size = int(np.prod(shape))
-            named[key] = flat[first : first + size].reshape(shape)
-            first += size
-        held.append(("checkpoint", int(ends[done]), named))
-    return held
