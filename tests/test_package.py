@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -188,8 +189,8 @@ def test_the_constraints_pin_all_that_is_required_within_its_floors() -> None:
     versions = dict(line.split("==") for line in pins)
     assert len(versions) == len(pins)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    for requirement in map(Requirement, required):
+    extras = project["optional-dependencies"].values()
+    for requirement in map(Requirement, itertools.chain(project["dependencies"], *extras)):
         if requirement.name != "neurosim":
             assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
 
