@@ -26,6 +26,10 @@ lint:
     .venv/bin/mypy
     .venv/bin/lint-imports
 
+# The documentation, into docs/_build; a warning is an error.
+docs:
+    .venv/bin/sphinx-build -W -b html docs docs/_build
+
 # Each planted defect must turn a test red.
 mutants:
     {{python}} tests/mutants.py

@@ -1,12 +1,14 @@
 """Relaxation without feedback: how near hill climbing comes to where gradient relaxation ends.
 
-python demos/hill_climbing.py
+python demos/hill_climbing.py [MOST STEPS]
 
 Teams are cartpole's before they have learned. The residual is how far hidden units are from
 settled, in their standard deviations (analysis.landscape.residual); the cosine is that of a hidden
 layer's own gradient with backprop's through the re-parameterised network (Theorems 2 and 3).
 Medians over 3 initial weights and 10 states for each.
 """
+
+import sys
 
 import numpy as np
 
@@ -16,7 +18,8 @@ from neurosim.learners import MapProp
 from neurosim.network import weights
 from neurosim.teams import SynchronousTeam
 
-STEPS = (0, 20, 100, 500, 2000, 10_000)
+most = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+STEPS = [steps for steps in (0, 20, 100, 500, 2000, 10_000) if steps <= most]
 WAYS = [("gradient", {"relaxation": "gradient", "step_size": 0.5})]
 for size in (0.003, 0.005, 0.01, 0.03, 0.1, 0.3):
     climbing = {"relaxation": "hill_climbing", "step_size": None, "proposal": size}

@@ -61,7 +61,7 @@ class Task(_Section, frozen=True):
     """What is learned: a Gymnasium environment and for how long."""
 
     id: str  # a registered Gymnasium environment
-    episodes: Count
+    episodes: Count  # of a run
     options: dict[str, Any] = {}  # keyword arguments of gymnasium.make
     one_hot: bool = False  # Discrete observations as one-hot vectors
     action_map: tuple[Finite, Finite] | None = None  # Box actions: clip(scale * A + offset)
@@ -82,9 +82,9 @@ class Learning(_Section, frozen=True):
 class Adam(_Section, frozen=True):
     """Adam (Kingma and Ba 2015), for both teams."""
 
-    beta1: Annotated[float, Meta(ge=0, lt=1)]
-    beta2: Annotated[float, Meta(ge=0, lt=1)]
-    epsilon: Positive
+    beta1: Annotated[float, Meta(ge=0, lt=1)]  # decay of the first moments
+    beta2: Annotated[float, Meta(ge=0, lt=1)]  # decay of the second moments
+    epsilon: Positive  # added to the root of the second moment
     bias_correction_until: Annotated[float, Meta(ge=1)]  # first update without; inf: always with
 
 
@@ -97,7 +97,7 @@ class TeamSpec(_Section, frozen=True, kw_only=True):
     # with defaults: what not every rule has (see `_keys_of_rules`)
     var: list[Positive] = []  # hidden layers, then the output if it is Gaussian
     N: Index = 0  # relaxation steps
-    relaxation: Literal["gradient", "hill_climbing"] = "gradient"
+    relaxation: Literal["gradient", "hill_climbing"] = "gradient"  # with feedback or without
     step_size: Positive = 1.0  # c: alpha_h = c * var
     proposal: Positive | None = None  # of hill climbing: standard deviation, in the unit's own
 
@@ -106,14 +106,15 @@ class TracedTeam(TeamSpec, frozen=True, kw_only=True):
     """A team of Algorithm 2."""
 
     anneal_to: list[Fraction]  # every layer
-    lambda_: Fraction = msgspec.field(name="lambda")
+    lambda_: Fraction = msgspec.field(name="lambda")  # trace decay
     hold: list[Count] = []  # hidden layers: steps from one decision to the next; []: 1
 
 
 class Actor(TracedTeam, frozen=True, kw_only=True):
     """The team that acts."""
 
-    output: Literal["softmax", "gaussian"]
+    output: Literal["softmax", "gaussian"]  # of Discrete actions, of Box actions
+    # how it learns, see docs/algorithm.md
     rule: Literal["map_prop", "reinforce", "thomas", "backprop", "reparameterised"] = "map_prop"
     T: Positive | None = None  # temperature of a softmax output
     explore: Fraction = 1.0  # probability that a hidden unit explores at a time step
@@ -123,7 +124,7 @@ class Actor(TracedTeam, frozen=True, kw_only=True):
 class Critic(TracedTeam, frozen=True, kw_only=True):
     """The team that estimates the value (Appendix C); one linear Gaussian output."""
 
-    rule: Literal["map_prop", "backprop", "reparameterised"] = "map_prop"
+    rule: Literal["map_prop", "backprop", "reparameterised"] = "map_prop"  # how it learns
     gate_floor: NotNegative = 0.0  # smallest |A - mu| in the gate, in standard deviations
     output = "gaussian"
     T = None
@@ -137,12 +138,13 @@ class TeamTiming(_Section, frozen=True):
     layer from the first hidden one up, or, of packets, projection by projection.
     """
 
-    clock: Literal["synchronous", "periodic", "poisson"] = "synchronous"
+    clock: Literal["synchronous", "periodic", "poisson"] = "synchronous"  # when a unit ticks
     rate: Rate | list[Rate | list[Rate]] = 1.0  # mean ticks a period; of all, layers or units
     rate_spread: Annotated[float, Meta(ge=0, le=3)] = 0.0  # log-normal, of each unit's rate
-    phase: Annotated[float, Meta(gt=0, le=1)] | Literal["random"] | None = None  # None: random
+    # of periodic clocks, as a fraction of the unit's period; None: random
+    phase: Annotated[float, Meta(gt=0, le=1)] | Literal["random"] | None = None
     jitter: Annotated[float, Meta(ge=0, lt=0.5)] = 0.0  # of each tick, in periods of the unit
-    error_clock: Literal["antiphase", "with_value"] = "antiphase"
+    error_clock: Literal["antiphase", "with_value"] = "antiphase"  # half a period later, or at once
     window: Duration | None = None  # of relaxation; None: N of the team
     delay: Duration | list[Duration] = 0.25  # of packets; of all or of each projection
     error_delay: Duration | list[Duration] | None = None  # of error packets; None: delay
@@ -152,11 +154,12 @@ class TeamTiming(_Section, frozen=True):
     reorder: Literal["latest_arrival", "newest"] = "latest_arrival"  # which packet a slot keeps
     loss: Fraction | list[Fraction] = 0.0  # probability; of all or of each projection
     error_loss: Fraction | list[Fraction] | None = None  # of error packets; None: loss
-    loss_per: Literal["packet", "synapse"] = "packet"
+    loss_per: Literal["packet", "synapse"] = "packet"  # lost for all, or by each receiver
     sampling: Literal["dataflow", "timer"] = "dataflow"  # when a unit samples
     sampling_timer: Duration | None = None  # for each layer above the first one
     send_on_delta: NotNegative = 0.0  # least change that is sent, in standard deviations
     quantize: Annotated[int, Meta(ge=0, le=52)] = 0  # significant bits of payloads; 0: all
+    # feedback weights: the transposed ones, learned by the unit, their signs alone, fixed
     feedback: Literal["symmetric", "kolen_pollack", "sign_symmetric", "random"] = "symmetric"
     feedback_alignment: Fraction = 1.0  # of initial feedback weights with the transposed ones
     feedback_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of weights, at each update
@@ -177,7 +180,7 @@ class Record(_Section, frozen=True):
     """A window: the steps of the episodes that are recorded in full detail."""
 
     episodes: list[Count] | Literal["all"]  # counted from 1
-    steps: tuple[Index, Index] | Literal["all"]
+    steps: tuple[Index, Index] | Literal["all"]  # the first one, from 0, and the one after the last
 
 
 class Initial(_Section, frozen=True):
@@ -190,14 +193,14 @@ class Initial(_Section, frozen=True):
 class Storage(_Section, frozen=True):
     """How the record is kept; what is recorded does not depend on it."""
 
-    compression: Compression = "gzip"
+    compression: Compression = "gzip"  # of all tables
     values: Literal["float64", "float32"] = "float64"  # of events
 
 
 class Spec(_Section, frozen=True):
     """A whole model file."""
 
-    description: str
+    description: str  # one line, shown by `neurosim list`
     task: Task
     learning: Learning
     actor: Actor
@@ -234,8 +237,8 @@ class Batch(_Section, frozen=True):
 class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
     """The team of Algorithm 1."""
 
-    output: Literal["softmax", "gaussian"]
-    rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"
+    output: Literal["softmax", "gaussian"]  # of Discrete actions, of Box actions
+    rule: Literal["map_prop", "reinforce", "thomas", "backprop"] = "map_prop"  # how it learns
     T: Positive | None = None  # temperature of a softmax output
     action: Literal["sampled", "coin"] = "sampled"  # or mu +- one standard deviation, mu noise-free
     explore: Fraction = 1.0  # probability that a hidden unit explores at a sample
@@ -248,7 +251,7 @@ class MonteCarloActor(TeamSpec, frozen=True, kw_only=True):
 class MonteCarloSpec(_Section, frozen=True):
     """A whole model file of Algorithm 1."""
 
-    description: str
+    description: str  # one line, shown by `neurosim list`
     task: MonteCarloTask
     batch: Batch
     actor: MonteCarloActor

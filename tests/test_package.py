@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "models").rglob("*.toml"))
@@ -20,9 +26,9 @@ SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "neurosim
 PAGE = [f"neurosim/report/page.{suffix}" for suffix in ("css", "html", "js")]
 
 
-def check(*command: str | Path, cwd: Path = ROOT) -> str:
+def check(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """Output of a command that must succeed."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -41,7 +47,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed, and building would fetch it")
     source = tmp_path_factory.mktemp("source") / "neurosim"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "runs", "__pycache__"))
+    shutil.copytree(
+        ROOT, source, ignore=shutil.ignore_patterns(".*", "runs", "_build", "__pycache__")
+    )
     out = tmp_path_factory.mktemp("dist")
     for target in ("sdist", "wheel"):
         check(sys.executable, "-m", "hatchling", "build", "-t", target, "-d", out, cwd=source)
@@ -91,6 +99,69 @@ def test_from_the_wheel_alone_the_command_finds_its_models(
     assert names == [name.removeprefix("models/").removesuffix(".toml") for name in MODELS]
 
 
+@pytest.fixture(scope="module")
+def installed(
+    built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, dict[str, str]]:
+    """A new environment with the wheel alone, which nobody may write to; the folder of its package;
+    and variables with which it finds this environment's libraries, and an empty cache folder."""
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("pip is not installed")
+    new = tmp_path_factory.mktemp("environment")
+    venv.create(new, with_pip=False)
+    script = "neurosim.exe" if sys.platform == "win32" else "neurosim"
+    python = new / Path(sys.executable).parent.name / Path(sys.executable).name
+    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
+    check(*pip, "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", built[0])
+    (package,) = new.rglob("site-packages/neurosim")
+    for path in (*package.rglob("*"), package):
+        path.chmod(path.stat().st_mode & ~0o222)
+    variables = {
+        "PYTHONPATH": sysconfig.get_path("purelib"),  # as a path alone it has no editable installs
+        "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "PATH": os.environ["PATH"],
+        "MPLBACKEND": "Agg",
+    }
+    return python.with_name(script), package, variables
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """Files below a folder, and when each was last written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_installed_wheel_works_where_it_cannot_be_written_to(
+    installed: tuple[Path, Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """The command runs, and a kernel is compiled into the cache folder and nowhere else."""
+    command, package, variables = installed
+    before = written(package)
+    assert "cartpole" in check(command, "list", cwd=tmp_path, env=variables)
+    code = (
+        "import numpy as np, neurosim\n"
+        "from neurosim.kernels import rng\n"
+        "rng.uniform(rng.mixed_key(1), 0, 0, np.uint64(0))\n"
+        "print(neurosim.__file__)"
+    )
+    python = command.with_name(Path(sys.executable).name)
+    said = check(python, "-c", code, cwd=tmp_path, env=variables).strip()
+    assert Path(said).parent == package
+    assert list(Path(variables["NUMBA_CACHE_DIR"]).rglob("rng.uniform-*.nbc"))
+    assert written(package) == before
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_trains_where_it_cannot_be_written_to(
+    installed: tuple[Path, Path, dict[str, str]], tmp_path: Path
+) -> None:
+    command, package, variables = installed
+    before = written(package)
+    run = ("run", "cartpole", "--episodes", "2", "--quiet")
+    assert "mean return" in check(command, *run, cwd=tmp_path, env=variables)
+    assert (tmp_path / "runs" / "cartpole" / "seed-0000" / "run.h5").is_file()
+    assert written(package) == before
+
+
 def test_imports_only_go_down() -> None:
     assert "0 broken" in check(*tool("importlinter", "lint-imports"), "--no-cache")
 
@@ -109,6 +180,20 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert released[0] == version
     date = re.search(r"^date-released: [\"']?([\d-]+)", (ROOT / "CITATION.cff").read_text(), re.M)
     assert date is None or f"## [{version}] - {date[1]}" in changes
+
+
+def test_the_constraints_pin_all_that_is_required_within_its_floors() -> None:
+    """And hold names and versions alone: no addresses, no options."""
+    lines = (ROOT / "tests" / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in pins)
+    versions = dict(line.split("==") for line in pins)
+    assert len(versions) == len(pins)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    for requirement in map(Requirement, itertools.chain(project["dependencies"], *extras)):
+        if requirement.name != "neurosim":
+            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
 
 
 ALLOCATIONS = """

@@ -43,7 +43,7 @@ class Statistics(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What units held, ordered by unit and then by time."""
+    """What units held, ordered by unit and then by time: arrays (changes,)."""
 
     unit: Integers
     value: Floats

@@ -191,7 +191,12 @@ def _last_arrivals(
 
 
 def step_rows(window: Window, step: int) -> tuple[int, int]:
-    """Rows of events that a step of a window takes."""
+    """Rows of events that a step of a window takes, the first one and the one after the last.
+
+    Raises
+    ------
+    InputError : no such step.
+    """
     if not 0 <= step < window.n_steps:
         raise InputError(
             f"step = {step}: window {window.number} holds steps 0 to {window.n_steps - 1} of its "

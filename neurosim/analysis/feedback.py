@@ -62,7 +62,7 @@ def _angles(weights: Mapping[str, Floats]) -> tuple[list[float], list[Floats]]:
 
 
 def angle(a: Floats, b: Floats) -> Floats:
-    """Angle between vectors (..., n) in degrees, (...,); nan where one is 0.
+    """Angle between vectors a and b, (..., n), in degrees: (...,); nan where one is 0.
 
     2 atan2(|u - v|, |u + v|) of the unit vectors is as exact as they are near 0 and 180 degrees,
     where the arc cosine is not.

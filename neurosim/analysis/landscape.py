@@ -44,7 +44,7 @@ def network_of(team: Team) -> Network:
 
 
 def layers_of(team: Team, units: Floats) -> list[Floats]:
-    """Values (..., U) of a team, state included, as a list H[0], ..., H[L] of its layers."""
+    """The `units` (..., U) of a team, state included, as a list H[0], ..., H[L] of its layers."""
     return np.split(units, team.unit[1:], axis=-1)
 
 
@@ -154,7 +154,10 @@ def _potential(network: Network, H: list[Floats], k: int) -> Floats:
 
 
 def mean_and_slope(network: Network, H: list[Floats], k: int) -> tuple[Floats, Floats]:
-    """Mean f(p) and slope f'(p) of layer k + 1; of a softmax the probabilities, and slopes 1."""
+    """Mean f(p) and slope f'(p) of layer k + 1; of a softmax the probabilities, and slopes 1.
+
+    Takes what `energy` takes.  Returns two arrays (..., n(k+1)).
+    """
     p = _potential(network, H, k)
     if network.activation[k] == SOFTMAX:
         e = np.exp((p - p.max(axis=-1, keepdims=True)) / network.T)

@@ -152,7 +152,10 @@ def hessian(network: Network, H: list[Floats]) -> Floats:
 
 
 def largest_eigenvalue(network: Network, H: list[Floats]) -> Floats:
-    """lambda_max of `hessian`, (...,): a step c is stable there if and only if c < 2 / it."""
+    """lambda_max of `hessian`, (...,): a step c is stable there if and only if c < 2 / it.
+
+    Takes what `hessian` takes.
+    """
     return np.asarray(np.linalg.eigvalsh(hessian(network, H))[..., -1], np.float64)
 
 
