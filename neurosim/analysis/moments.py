@@ -15,7 +15,7 @@ class Held(NamedTuple):
 
     what: str  # "initial", "window", "checkpoint" or "final"
     row: int  # rows of /steps before it; of a run of batches, rows of /batches
-    weights: Mapping[str, Floats]  # W1, b1, W2 and so on
+    weights: Mapping[str, Floats]  # W1 (n(1), n(0)), b1 (n(1),), W2 and so on
 
 
 def recorded(run: Run, team: str) -> list[Held]:
@@ -58,8 +58,17 @@ def of_checkpoints(run: Run, team: str) -> list[Held]:
 
 
 def done(run: Run, rows: Integers | list[int]) -> Floats:
-    """Episodes, or batches, that were done before rows of /steps, or /batches; within an episode
-    by the part of its steps."""
+    """Episodes, or batches, that were done before some rows; within an episode by the part of its
+    steps.
+
+    Parameters
+    ----------
+    rows (n,) : of /steps, or of /batches.
+
+    Returns
+    -------
+    (n,)
+    """
     if len(run.batches):
         return np.asarray(rows, float)
     ends = np.append(run.episodes["first_step"][:], len(run.steps))
