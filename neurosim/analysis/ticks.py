@@ -45,5 +45,6 @@ def step_times(window: Window) -> Floats:
     """When each step of a window began (n_steps,), in periods from its start; or in steps."""
     if not is_asynchronous(window):
         return np.arange(window.n_steps, dtype=float)
-    time = np.array([window.events["time"][int(row)] for row in window.first_event[:-1]])
-    return (time - time[0]) / TICKS
+    begun = np.array([window.events["time"][int(row)] for row in window.first_event[:-1]])
+    times: Floats = (begun - begun[0]) / TICKS
+    return times

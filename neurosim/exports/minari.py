@@ -104,6 +104,6 @@ def _final_observation(steps: Table, environment: Environment, number: int, seed
 def _as_given(environment: Environment, vectors: Floats) -> NDArray[Any]:
     """Observations as the environment gave them, from those that the agent received (n, obs)."""
     space = environment.observation_space
-    if isinstance(space, Discrete):
-        return (vectors.argmax(axis=1) + space.start).astype(space.dtype)
-    return vectors.astype(space.dtype)
+    one_hot = isinstance(space, Discrete)
+    given: NDArray[Any] = vectors.argmax(axis=1) + space.start if one_hot else vectors
+    return given.astype(space.dtype)

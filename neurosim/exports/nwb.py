@@ -2,6 +2,7 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from neurosim.analysis.ticks import step_times, ticks
 from neurosim.analysis.windows import units_of, window_of
 from neurosim.exports.output import package
 from neurosim.kernels.clock import TICKS
+from neurosim.memory import Floats
 from neurosim.record.reader import Run
 from neurosim.spec import TEAMS
 
@@ -61,7 +63,7 @@ def save(run: Run, number: int, path: Path) -> None:
                 description=what,
                 data=values,
                 unit="1",
-                timestamps=times[: len(values)],  # of a run that diverged a step has no outcome
+                **_clock(times[: len(values)]),  # of a run that diverged a step has no outcome
             )
         )
     if is_asynchronous(window):
@@ -80,3 +82,11 @@ def save(run: Run, number: int, path: Path) -> None:
                 file.add_unit(spike_times=spikes, team=team, layer=int(layer), number=unit)
     with pynwb.NWBHDF5IO(str(path), "w") as io:
         io.write(file)
+
+
+def _clock(times: Floats) -> dict[str, Any]:
+    """Times as a series takes them: a rate where they are equally far apart."""
+    between = np.unique(np.diff(times))
+    if between.size == 1:
+        return {"starting_time": float(times[0]), "rate": float(1 / between[0])}
+    return {"timestamps": times}

@@ -1,4 +1,4 @@
-"""What exports have in common: packages that may be missing, and files that are whole or not there."""
+"""What exports need: packages that may be missing, and files that are whole or not there."""
 
 import importlib
 import shutil

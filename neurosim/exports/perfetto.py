@@ -104,7 +104,9 @@ class _Writer:
         packet = self._protobuf.TracePacket(timestamp=time, trusted_packet_sequence_id=1)
         event = packet.track_event
         event.type = getattr(event, f"TYPE_{kind.upper()}")
-        event.name, event.track_uuid = name, track
+        event.track_uuid = track
+        if name:
+            event.name = name
         for key, value in (notes or {}).items():
             event.debug_annotations.add(name=key, double_value=value)
         event.flow_ids.extend(begun)
@@ -153,8 +155,7 @@ def _add_step(
         track[mine] = _track_of(kind, unit, source, teams[number], tracks[number])
         arrows.append(uses(window, step, team, teams[number]))
     begun, ended = (
-        _by_row(np.concatenate(rows) - start, stop - start)
-        for rows in zip(*arrows, strict=True)
+        _by_row(np.concatenate(rows) - start, stop - start) for rows in zip(*arrows, strict=True)
     )
     flows = writer.number_flows(sum(each.sent.size for each in arrows))
     time = (columns["time"] - window.events["time"][0]).tolist()

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium.wrappers import RecordVideo
 
 from neurosim.errors import InputError
 from neurosim.memory import Floats
 from neurosim.spec import MonteCarloTask, Task
 from neurosim.tasks.environment import Environment, make
+from neurosim.tasks.one_step import OneStep
 
 
 class Filmed(Environment):
@@ -22,7 +22,7 @@ class Filmed(Environment):
     Parameters
     ----------
     task, output : as of `Environment`.
-    folder : takes the films, episode-1.mp4 and so on; it is made with the first.
+    folder : made for the films, CartPole-v1-episode-1.mp4 and so on.
 
     Raises
     ------
@@ -30,9 +30,13 @@ class Filmed(Environment):
     """
 
     def __init__(self, task: Task | MonteCarloTask, output: str, folder: Path) -> None:
+        from gymnasium.wrappers import RecordVideo
+
         super().__init__(task, output)
         check_film(task)
-        self._double = RecordVideo(make(task, render_mode="rgb_array"), str(folder), name_prefix="")
+        name = task.id.rpartition(":")[2].replace("/", "-")
+        double = make(task, render_mode="rgb_array")
+        self._double: Any = RecordVideo(double, str(folder), name_prefix=name)
         self._double.episode_id = 0  # the first one is 1, as in a run
 
     def reset(self, seed: int) -> Floats:
@@ -59,3 +63,20 @@ def check_film(task: Task | MonteCarloTask) -> None:
     InputError : its episodes have one step, its environment has no pictures, or a package that
         draws or writes them is missing.
     """
+    with closing(make(task)) as env:
+        if isinstance(env.unwrapped, OneStep):
+            raise InputError(
+                f"--video: the episodes of {task.id} have one step, there is nothing to film."
+            )
+        if "rgb_array" not in env.metadata.get("render_modes", ()):
+            raise InputError(
+                f'--video: {task.id} draws no pictures (it has no render mode "rgb_array").'
+            )
+    if importlib.util.find_spec("moviepy") is None:
+        raise InputError("--video needs moviepy: pip install 'neurosim[video]'.")
+    with closing(make(task, render_mode="rgb_array")) as env:
+        env.reset(seed=0)
+        try:
+            env.render()
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise InputError(f"--video: {error} (pip install 'neurosim[video]')") from None
