@@ -15,6 +15,7 @@ import pytest
 
 import neurosim
 from neurosim import cli
+from neurosim.errors import RunError
 from neurosim.kernels.traffic import KINDS
 
 TEAMS = ("actor", "critic")
@@ -493,6 +494,47 @@ def test_wrong_arguments_are_refused(
     monkeypatch.chdir(tmp_path)
     assert message in refused(capsys, str(runs["synchronous"]), *arguments)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_window_in_which_the_run_diverged_ends_with_its_last_action(tmp_path: Path) -> None:
+    """The outcome of that action never came, so td_error and reward have a row less."""
+    pynwb = pytest.importorskip("pynwb")
+    run = diverged({"critic.step_size": 3.0, "critic.N": 12}, tmp_path / "runs")
+    log = Log(run, 0)
+    assert log.n_steps == len(log.steps["reward"]) + 1 > 1
+    with pynwb.NWBHDF5IO(str(export(run, "nwb", tmp_path / "window.nwb")), "r") as io:
+        series = io.read().acquisition
+        np.testing.assert_array_equal(series["reward"].data[:], log.steps["reward"])
+        np.testing.assert_array_equal(
+            series["critic_relaxed"].data[:], log.recorded["critic_relaxed"]
+        )
+    trace = parsed(export(run, "perfetto", tmp_path / "trace"))
+    begun = [
+        len(packet.track_event.debug_annotations)
+        for packet in trace.packet
+        if packet.track_event.type == packet.track_event.TYPE_SLICE_BEGIN
+    ]
+    assert begun == [*[3] * (log.n_steps - 1), 0]
+
+
+@pytest.mark.parametrize("wild", [{"actor.step_size": 1e6}, {"actor.alpha": [1e9, 1e9, 1e9]}])
+def test_a_window_without_a_finished_step_is_refused(
+    wild: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(diverged(wild, tmp_path / "runs"))
+    for to in ("nwb", "perfetto", "sonata"):
+        output = tmp_path / "window"
+        assert "has no finished step" in refused(capsys, run, "--to", to, "-o", str(output))
+        assert not output.exists()
+
+
+def diverged(settings: dict[str, Any], out: Path) -> Path:
+    """A run that does not get far, all of it in a window."""
+    window = {"record": [{"episodes": "all", "steps": "all"}]}
+    model = neurosim.load("async/cartpole", {**SMALL, **window, **settings})
+    with pytest.raises(RunError, match="diverged"):
+        neurosim.run(model, 0, out)
+    return out / "async/cartpole/seed-0000"
 
 
 def test_a_run_of_batches_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,9 @@ def export(
 ) -> None:
     """Write a run for another tool: all its steps for Minari, for the others a window.
 
+    | neurosim export runs/cartpole/seed-0000 --to minari -o cartpole-v0
+    | neurosim export runs/async/cartpole/seed-0000 --to perfetto -o trace.pftrace --window 1
+
     See docs/export.md.
 
     Args:

@@ -8,8 +8,8 @@ import numpy as np
 
 from neurosim.analysis.activity import is_asynchronous
 from neurosim.analysis.ticks import step_times, ticks
-from neurosim.analysis.windows import units_of, window_of
-from neurosim.exports.output import package
+from neurosim.analysis.windows import units_of
+from neurosim.exports.output import exported_window, package
 from neurosim.kernels.clock import TICKS
 from neurosim.memory import Floats
 from neurosim.record.reader import Run
@@ -38,10 +38,10 @@ def save(run: Run, number: int, path: Path) -> None:
 
     Raises
     ------
-    InputError : no such window, or PyNWB is missing.
+    InputError : no such window, one without a finished step, or PyNWB is missing.
     """
     pynwb = package("pynwb")
-    window = window_of(run, number)
+    window = exported_window(run, number)
     file = pynwb.NWBFile(
         session_description=f"Episode {window.episode} of a simulation by neurosim.",
         identifier=f"{run.attribute('model_name')} seed {run.seed} window {number}",

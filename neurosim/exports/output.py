@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from neurosim.analysis.windows import window_of
 from neurosim.errors import InputError, RunError
+from neurosim.record.reader import Run, Window
 
 
 def package(name: str, extra: str = "export") -> Any:
@@ -18,6 +20,19 @@ def package(name: str, extra: str = "export") -> Any:
     except ImportError:
         root = name.partition(".")[0]
         raise InputError(f"This needs {root}: pip install 'neurosim[{extra}]'.") from None
+
+
+def exported_window(run: Run, number: int) -> Window:
+    """A window of a run by its number, from 0.
+
+    Raises
+    ------
+    InputError : there is none, or no step of it came to its end, as of a run that diverged at once.
+    """
+    window = window_of(run, number)
+    if not len(window.steps):
+        raise InputError(f"window {number} has no finished step; give another one.")
+    return window
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import numpy as np
 
 from neurosim.analysis.activity import is_asynchronous
 from neurosim.analysis.causality import CODES, step_rows, uses
-from neurosim.analysis.windows import Units, units_of, window_of
+from neurosim.analysis.windows import Units, units_of
 from neurosim.errors import InputError
-from neurosim.exports.output import package
+from neurosim.exports.output import exported_window, package
 from neurosim.kernels.traffic import KINDS
 from neurosim.memory import Integers
 from neurosim.record.reader import Run, Window
@@ -35,9 +35,10 @@ def save(run: Run, number: int, path: Path) -> None:
 
     Raises
     ------
-    InputError : no such window, a synchronous run, or Perfetto's package is missing.
+    InputError : no such window, one without a finished step, a synchronous run, or Perfetto's
+        package is missing.
     """
-    window = window_of(run, number)
+    window = exported_window(run, number)
     if not is_asynchronous(window):
         raise InputError(
             f"{run.path}: the units of this run send no packets, there is nothing to trace; name "
@@ -159,7 +160,9 @@ def _add_step(
     )
     flows = writer.number_flows(sum(each.sent.size for each in arrows))
     time = (columns["time"] - window.events["time"][0]).tolist()
-    notes = {name: float(window.steps[name][step]) for name in ("reward", "td_error", "value")}
+    outcome = window.steps.rows(step, step + 1)  # none where the run diverged in this step
+    shown = ("reward", "td_error", "value")
+    notes = {name: float(value) for name in shown for value in outcome[name][:]}
     writer.add_event("slice_begin", top, time[0], f"step {step}", notes)
     for row, code in enumerate(columns["kind"].tolist()):
         writer.add_event(

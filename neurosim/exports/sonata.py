@@ -7,8 +7,8 @@ import numpy as np
 
 from neurosim.analysis.activity import held_at, is_asynchronous
 from neurosim.analysis.ticks import ticks
-from neurosim.analysis.windows import Units, units_of, window_of
-from neurosim.errors import InputError
+from neurosim.analysis.windows import Units, units_of
+from neurosim.exports.output import exported_window
 from neurosim.kernels.clock import TICKS
 from neurosim.memory import Floats
 from neurosim.record.reader import Run, Window
@@ -32,11 +32,9 @@ def save(run: Run, number: int, path: Path) -> None:
 
     Raises
     ------
-    InputError : no such window.
+    InputError : no such window, or one without a finished step.
     """
-    window = window_of(run, number)
-    if not window.n_steps:
-        raise InputError(f"window {number} has no finished step; give another one.")
+    window = exported_window(run, number)
     units = {team: units_of(run, team) for team in TEAMS}
     with h5py.File(path, "w") as file:
         file.attrs["magic"] = np.uint32(0x0A7A)
