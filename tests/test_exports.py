@@ -186,7 +186,8 @@ def test_minari_loads_what_the_run_recorded(
     settings = {**SMALL, "task.options": {"max_episode_steps": 12}, **MODELS[name]}
     model = neurosim.load(name.split()[0], settings)
     run = neurosim.run(model, 0, tmp_path / "runs")
-    export(run, "minari", tmp_path / "learned-v0")
+    monkeypatch.chdir(tmp_path)
+    export(run, "minari", Path("learned-v0"))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     dataset = minari.load_dataset("learned-v0")
     expected = episodes_of(run)

@@ -206,7 +206,16 @@ def columns_of(
     names: tuple[str, ...],
     bounds: Integers | None = None,
 ) -> list[np.ndarray]:
-    """Columns of those rows that belong to units of a team; `step` numbers those of the block."""
+    """Columns of those rows of events that belong to units of a team.
+
+    Parameters
+    ----------
+    window : asynchronous.
+    team : "actor" or "critic".
+    rows : of the window's events, as `blocks` gives them.
+    names : of columns; "step" numbers the steps of the block from 1.
+    bounds : (steps,) rows at which these begin, for "step".
+    """
     units = window.events["unit"][rows]
     kinds = window.events["kind"][rows]
     mine = (window.events["team"][rows] == TEAMS.index(team)) & (units >= 0)

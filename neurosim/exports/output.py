@@ -55,8 +55,9 @@ def whole(path: Path, force: bool) -> Iterator[Path]:
         raise InputError(f"-o {path} is there already: --force replaces it.")
     if path.is_dir() and [each.name for each in path.iterdir()] != ["data"]:
         raise InputError(f"-o {path} is a folder and no dataset; --force will not empty it.")
+    parent = path.parent.resolve()  # Minari stumbles over relative paths
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{path.name}.") as folder:
             part = Path(folder) / path.name
             yield part
             if path.is_dir():
