@@ -21,7 +21,7 @@ from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.learners import Learner, MapProp
 from neurosim.memory import Floats
 from neurosim.spec import TEAMS, Model, MonteCarloSpec, parse, predecessor, timing_of
-from neurosim.tasks import Environment
+from neurosim.tasks import Environment, Filmed
 from neurosim.timing import check_lists
 from neurosim.training import Episode, training
 
@@ -53,6 +53,7 @@ def run(
     *,
     force: bool = False,
     on_episode: OnEpisode | None = None,
+    film: Path | None = None,
 ) -> Path:
     """Train a model and record it.
 
@@ -65,6 +66,7 @@ def run(
         from is made too, where it is not there.
     on_episode : called after each episode or batch; where it returns True the run stops, as by
         Ctrl-C.
+    film : folder for films of some episodes, see `tasks.Filmed`; they do not change the run.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def run(
     InputError : the run is there already, or its environment cannot be made.
     RunError : it diverged, or could not be written; what was recorded stays.
     """
-    environment = check_before_run(model, seed, out, force=force)
+    environment = check_before_run(model, seed, out, force=force, film=film)
     folder = run_folder(model, seed, out)
     first = check_predecessor(model, environment)
     weights = None if first is None else _final_weights(record.open_run(make(first, seed, out)))
@@ -167,12 +169,19 @@ def _has_begun(folder: Path) -> bool:
     return sealed or bool(record.checkpoint.kept(folder)) or len(segments) > 1
 
 
-def make(model: Model, seed: int, out: str | Path, *, on_episode: OnEpisode | None = None) -> Path:
+def make(
+    model: Model,
+    seed: int,
+    out: str | Path,
+    *,
+    on_episode: OnEpisode | None = None,
+    film: Path | None = None,
+) -> Path:
     """Make sure that a run is there and complete: begin it, or go on with it.
 
     Parameters
     ----------
-    model, seed, out, on_episode : as `run`.
+    model, seed, out, on_episode, film : as `run`; of a run that goes on nothing more is filmed.
 
     Raises
     ------
@@ -184,7 +193,7 @@ def make(model: Model, seed: int, out: str | Path, *, on_episode: OnEpisode | No
         _check_same_model(folder, model)
         if _has_begun(folder):
             return resume(folder, on_episode=on_episode)
-    return run(model, seed, out, force=True, on_episode=on_episode)
+    return run(model, seed, out, force=True, on_episode=on_episode, film=film)
 
 
 def is_made(model: Model, seed: int, out: str | Path) -> bool:
@@ -238,7 +247,9 @@ def is_complete(folder: Path) -> bool:
         return finished.complete
 
 
-def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -> Environment:
+def check_before_run(
+    model: Model, seed: int, out: str | Path, *, force: bool, film: Path | None = None
+) -> Environment:
     """Make sure that a run can begin.
 
     Returns
@@ -259,17 +270,17 @@ def check_before_run(model: Model, seed: int, out: str | Path, *, force: bool) -
             )
         if not (folder / PROVENANCE).exists() and not _holds_own_files_only(folder):
             raise InputError(f"{folder} is not the folder of a run; --force will not empty it.")
-    environment = check_model(model, seed)
+    environment = check_model(model, seed, film)
     check_predecessor(model, environment)
     return environment
 
 
-def check_model(model: Model, seed: int) -> Environment:
+def check_model(model: Model, seed: int, film: Path | None = None) -> Environment:
     """Make sure that a model can be run with a seed.
 
     Returns
     -------
-    Its environment.
+    Its environment, filmed where there is a folder for the films.
 
     Raises
     ------
@@ -278,7 +289,8 @@ def check_model(model: Model, seed: int) -> Environment:
     if not 0 <= seed < 2**63:
         raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
     record.filters(model.spec.storage.compression)
-    environment = Environment(model.spec.task, model.spec.actor.output)
+    task, output = model.spec.task, model.spec.actor.output
+    environment = Environment(task, output) if film is None else Filmed(task, output, film)
     if not isinstance(model.spec, MonteCarloSpec) and model.spec.timing is not None:
         size = np.array([0, *model.spec.actor.units, environment.n_actions])
         check_lists("actor", timing_of(model.spec, "actor"), size)

@@ -24,7 +24,10 @@ from neurosim.cli import main
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-RUNNABLE = [ROOT / "README.md", DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+RUNNABLE = [
+    *(ROOT / "README.md", DOCS / "tutorial.md", DOCS / "export.md"),
+    *sorted((DOCS / "how-to").glob("*.md")),
+]
 
 NOT_OURS = re.compile(r"(python3 -m venv|source|pip|\.venv/bin/\S+)\b")
 TOO_LONG = re.compile(

@@ -73,15 +73,32 @@ def raster(window: Window, team: str, units: Units, columns: int = 400) -> Raste
         raise InputError(f"columns = {columns}: a raster has one at least.")
     begin, end = (int(window.events["time"][row]) for row in (0, len(window.events) - 1))
     edges = np.linspace(begin, end, columns + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
-    values = np.full((units.layer.size, columns), np.nan)
+    values = held_at(window, team, units, (edges[1:] + edges[:-1]) / 2)
+    return Raster(values, (edges - begin) / TICKS)
+
+
+def held_at(window: Window, team: str, units: Units, times: Floats | Integers) -> Floats:
+    """Values that units of an asynchronous window hold at some times.
+
+    Parameters
+    ----------
+    window : from a run.
+    team : "actor" or "critic".
+    units : the team's, see `windows.units_of`.
+    times : (n,) ascending, as `windows/events/time` counts them.
+
+    Returns
+    -------
+    (units, n); nan where a unit holds none: before its first value of a step, after its trace.
+    """
+    values = np.full((units.layer.size, times.size), np.nan)
     for change in _changes(window, team):
         for unit in range(units.layer.size):
             mine = slice(*np.searchsorted(change.unit, [unit, unit + 1]))
-            last = np.searchsorted(change.begin[mine], middles, side="right") - 1
-            held = (last >= 0) & (middles < change.end[mine][last])
+            last = np.searchsorted(change.begin[mine], times, side="right") - 1
+            held = (last >= 0) & (times < change.end[mine][last])
             values[unit, held] = change.value[mine][last[held]]
-    return Raster(values, (edges - begin) / TICKS)
+    return values
 
 
 def statistics(
@@ -148,8 +165,8 @@ def _ticks(window: Window, team: str, units: Units) -> tuple[Floats, Floats]:
     size = units.layer.size
     ticks, idle = np.zeros(size), np.zeros(size)
     output = units.layer == units.layer[-1]
-    for rows, _ in _blocks(window):
-        kind, unit = _columns(window, team, rows, ("kind", "unit"))
+    for rows, _ in blocks(window):
+        kind, unit = columns_of(window, team, rows, ("kind", "unit"))
         of_output = output[unit]
         counted = np.where(
             of_output, kind == ERROR_TICK, (kind == VALUE_TICK) | (kind == IDLE_TICK)
@@ -161,9 +178,9 @@ def _ticks(window: Window, team: str, units: Units) -> tuple[Floats, Floats]:
 
 def _changes(window: Window, team: str) -> Iterator[Change]:
     """What the units held, block by block of steps."""
-    for rows, bounds in _blocks(window):
+    for rows, bounds in blocks(window):
         names = ("kind", "unit", "time", "value", "step")
-        kind, unit, time, value, step = _columns(window, team, rows, names, bounds)
+        kind, unit, time, value, step = columns_of(window, team, rows, names, bounds)
         update = (kind == SAMPLE) | (kind == VALUE_TICK) | (kind == TRACE)
         order = np.lexsort((step[update], unit[update]))  # stable: rows stay in order
         kind, unit, time, value = (c[update][order] for c in (kind, unit, time, value))
@@ -171,7 +188,7 @@ def _changes(window: Window, team: str) -> Iterator[Change]:
         yield Change(unit[held], value[held], time[held], time[held + 1])
 
 
-def _blocks(window: Window) -> Iterator[tuple[slice, Integers]]:
+def blocks(window: Window) -> Iterator[tuple[slice, Integers]]:
     """Rows of events of some steps, and where each of these begins."""
     first = window.first_event
     step = 0
@@ -182,14 +199,23 @@ def _blocks(window: Window) -> Iterator[tuple[slice, Integers]]:
         step = stop
 
 
-def _columns(
+def columns_of(
     window: Window,
     team: str,
     rows: slice,
     names: tuple[str, ...],
     bounds: Integers | None = None,
 ) -> list[np.ndarray]:
-    """Columns of those rows that belong to units of a team; `step` numbers those of the block."""
+    """Columns of those rows of events that belong to units of a team.
+
+    Parameters
+    ----------
+    window : asynchronous.
+    team : "actor" or "critic".
+    rows : of the window's events, as `blocks` gives them.
+    names : of columns; "step" numbers the steps of the block from 1.
+    bounds : (steps,) rows at which these begin, for "step".
+    """
     units = window.events["unit"][rows]
     kinds = window.events["kind"][rows]
     mine = (window.events["team"][rows] == TEAMS.index(team)) & (units >= 0)

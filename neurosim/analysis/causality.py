@@ -174,6 +174,71 @@ def places(window: Window, graph: Ancestry) -> Places:
     )
 
 
+class Uses(NamedTuple):
+    """Packets and the units that used them (n,), as rows of `Window.events`.
+
+    A packet that several units used is there for each of them, with the unit's first use of it.
+    """
+
+    sent: Integers  # the row that sent the packet
+    used: Integers  # ascending
+
+
+def uses(window: Window, step: int, team: str, units: Units) -> Uses:
+    """Which packet was used where in a step, by the definition of `ancestry`.
+
+    A packet is used by a row of its receiver, as `USES` lists them, that comes after its arrival
+    and before that of the next one from the same sender.
+
+    Parameters
+    ----------
+    window : of an asynchronous run.
+    step : of the window, from 0.
+    team : "actor" or "critic".
+    units : the team's, see `windows.units_of`.
+
+    Raises
+    ------
+    InputError : no such step.
+    """
+    start, stop = step_rows(window, step)
+    names = ("team", "kind", "unit", "source", "cause")
+    of_team, kind, unit, source, cause = (window.events[name][start:stop] for name in names)
+    mine = of_team == TEAMS.index(team)
+    never = stop - start
+    pairs = [np.zeros((2, 0), np.int64)]
+    for name, side in (("deliver_value", +1), ("deliver_error", -1)):
+        arrivals = np.flatnonzero(mine & (kind == CODES[name]))
+        row, receiver = _receivers(arrivals, unit[arrivals], source[arrivals], side, units)
+        order = np.lexsort((row, source[row], receiver))
+        row, receiver = row[order], receiver[order]
+        again = (receiver[1:] == receiver[:-1]) & (source[row[1:]] == source[row[:-1]])
+        replaced = np.append(np.where(again, row[1:], never), never)[: row.size]
+        looks = [CODES[k] for k, taken in USES.items() if name in (of for of, _ in taken)]
+        looking = np.flatnonzero(mine & np.isin(kind, looks))
+        key = np.sort(unit[looking].astype(np.int64) * (never + 1) + looking)
+        wanted = receiver * (never + 1) + row
+        found = np.append(key, np.iinfo(np.int64).max)[np.searchsorted(key, wanted)]
+        used = found - receiver * (never + 1)
+        taken = used < replaced
+        pairs.append(np.stack([(row - cause[row])[taken], used[taken]]))
+    sent, used = np.concatenate(pairs, axis=1)
+    order = np.lexsort((sent, used))
+    return Uses(sent[order] + start, used[order] + start)
+
+
+def _receivers(
+    arrivals: Integers, unit: Integers, source: Integers, side: int, units: Units
+) -> tuple[Integers, Integers]:
+    """Each arrival as often as there are units that it reaches, and these units."""
+    layers = units.layer[source] + side
+    first = np.where(unit == -1, np.searchsorted(units.layer, layers), unit)
+    end = np.where(unit == -1, np.searchsorted(units.layer, layers, side="right"), unit + 1)
+    count = end - first
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(arrivals, count), np.repeat(first, count) + within
+
+
 def _last_arrivals(
     columns: dict[str, Integers], arrivals: dict[str, Integers], units: Units, row: int
 ) -> Integers:

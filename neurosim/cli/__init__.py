@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tyro.extras import SubcommandApp
 
-from neurosim.cli import plots, records, reports, runs, studies
+from neurosim.cli import exports, plots, records, reports, runs, studies
 from neurosim.errors import NeurosimError
 
 # A run is one thread's work.  Linear algebra with more, such as `neurosim stability`'s, waits for
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rerecord": records.rerecord,
     "audit": records.audit,
     "stability": records.stability,
+    "export": exports.export,
     "tune": studies.tune,
     "reproduce": studies.reproduce,
     "compare": studies.compare,

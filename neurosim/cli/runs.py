@@ -17,6 +17,7 @@ from neurosim.cli.arguments import (
     seed_range,
     settings,
 )
+from neurosim.cli.live import live_folders, scalars
 from neurosim.cli.plots import curves_of
 from neurosim.cli.summary import describe, summarise
 from neurosim.cli.working import carry_out, exit_where_failed
@@ -24,7 +25,7 @@ from neurosim.errors import InputError
 
 if TYPE_CHECKING:
     from neurosim.spec import Model
-    from neurosim.sweep import Job
+    from neurosim.sweep import Job, OnEpisodeOf
     from neurosim.tasks import Environment
 
 
@@ -37,6 +38,8 @@ def run(
     out: Folder = Path("runs"),
     set: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = (),
     record: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="WINDOW")]] = (),
+    tensorboard: Annotated[Path | None, arg(metavar="DIR")] = None,
+    video: Annotated[Path | None, arg(metavar="DIR")] = None,
     workers: int = 1,
     scheduler: Scheduler = None,
     force: bool = False,
@@ -58,6 +61,8 @@ def run(
         out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
         set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
         record: Steps to record in full detail, such as "episodes=1,50,100 steps=0:5".
+        tensorboard: Write what each episode scores for TensorBoard, to DIR/MODEL/seed-NNNN.
+        video: Film some episodes (1, 8, 27, ...), to DIR/MODEL/seed-NNNN; see docs/export.md.
         workers: Worker processes, for several seeds.  The bits of a run do not depend on them.
         scheduler: Dask scheduler whose workers carry the runs out instead; see docs/scale-out.md.
         force: Replace runs that are there already.
@@ -77,12 +82,20 @@ def run(
         with closing(environment):
             if each == chosen[0]:
                 _warn_of_instability(loaded, environment, each)
-    jobs = {}
-    for each in chosen:
-        if force:
-            experiment.clear(experiment.run_folder(loaded, each, out))
-        jobs[f"{loaded.name} seed {each}"] = partial(experiment.make, loaded, each, out), loaded
-    _carry_out(jobs, workers, scheduler, quiet, Path(out) / loaded.name)
+    if scheduler is not None and (tensorboard or video):
+        raise InputError(
+            "--tensorboard and --video show runs on this machine: leave them out, or --scheduler."
+        )
+    seeds_of = {f"{loaded.name} seed {each}": each for each in chosen}
+    live = live_folders(loaded, seeds_of, out, tensorboard, video, force)
+    with scalars(live.scalars, loaded) as also:
+        jobs = {}
+        for name, each in seeds_of.items():
+            if force:
+                experiment.clear(experiment.run_folder(loaded, each, out))
+            job = partial(experiment.make, loaded, each, out, film=live.films.get(name))
+            jobs[name] = job, loaded
+        _carry_out(jobs, workers, scheduler, quiet, out / loaded.name, also)
 
 
 def resume(
@@ -206,11 +219,12 @@ def _carry_out(
     scheduler: str | None,
     quiet: bool,
     folder: Path,
+    also: "OnEpisodeOf | None" = None,
 ) -> None:
     """Run jobs behind a progress display, then show what came out; exit 1 if any failed."""
     from neurosim.plots import learning_curve
 
-    outcome = carry_out(jobs, workers, scheduler, quiet)
+    outcome = carry_out(jobs, workers, scheduler, quiet, also)
     if outcome.folders:
         figure = folder / "learning-curve.png"
         learning_curve.save(*curves_of(outcome.folders), figure)

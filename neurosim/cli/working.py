@@ -9,13 +9,18 @@ from neurosim.errors import InputError
 
 if TYPE_CHECKING:
     from neurosim.spec import Model
-    from neurosim.sweep import Job, Outcome
+    from neurosim.sweep import Job, OnEpisodeOf, Outcome
+    from neurosim.training import Episode
 
 
 def carry_out(
-    jobs: "Mapping[str, tuple[Job, Model]]", workers: int, scheduler: str | None, quiet: bool
+    jobs: "Mapping[str, tuple[Job, Model]]",
+    workers: int,
+    scheduler: str | None,
+    quiet: bool,
+    also: "OnEpisodeOf | None" = None,
 ) -> "Outcome":
-    """Run jobs, each with its model, behind a progress display."""
+    """Run jobs, each with its model, behind a progress display; `also` is told of episodes too."""
     from neurosim import progress, sweep
     from neurosim.learners.compiling import is_compiled
 
@@ -25,7 +30,13 @@ def carry_out(
     if not quiet and not all(is_compiled(mode) for mode in modes):
         print("Compiling the kernels; this happens once and takes up to half a minute.", flush=True)
     totals = {name: model.length for name, (_, model) in jobs.items()}
-    with progress.display(totals, quiet) as on_episode:
+    with progress.display(totals, quiet) as show:
+
+        def on_episode(name: str, episode: "Episode") -> None:
+            show(name, episode)
+            if also is not None:
+                also(name, episode)
+
         bare = {name: job for name, (job, _) in jobs.items()}
         return sweep.run_all(bare, on_episode, modes, workers, scheduler)
 

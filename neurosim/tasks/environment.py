@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 
 from neurosim.errors import InputError
@@ -42,7 +43,7 @@ class Environment:
     """
 
     def __init__(self, task: Task | MonteCarloTask, output: str) -> None:
-        self._env = _make(task)
+        self._env = make(task)
         self._one_hot = task.one_hot
         if isinstance(task, MonteCarloTask):
             _check_one_step(self._env, task)
@@ -99,6 +100,21 @@ class Environment:
         return self._vector(observation), float(reward), bool(terminated), bool(truncated)
 
     @property
+    def observation_space(self) -> Any:
+        """What the environment observes, before it is made a vector."""
+        return self._env.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """What the environment can be given."""
+        return self._env.action_space
+
+    @property
+    def registered(self) -> EnvSpec | None:
+        """How Gymnasium makes the environment again."""
+        return self._env.spec
+
+    @property
     def samples(self) -> OneStep:
         """The environment itself where its samples can be drawn in batches."""
         env = self._env.unwrapped
@@ -121,9 +137,15 @@ class Environment:
         return int(self._env.observation_space.start)  # type: ignore[attr-defined]
 
 
-def _make(task: Task | MonteCarloTask) -> gymnasium.Env[Any, Any]:
+def make(task: Task | MonteCarloTask, **more: Any) -> gymnasium.Env[Any, Any]:
+    """Gymnasium's environment of a task, with more options than the task's own.
+
+    Raises
+    ------
+    InputError : there is none, or it cannot be made so.
+    """
     try:
-        return gymnasium.make(task.id, disable_env_checker=True, **task.options)
+        return gymnasium.make(task.id, disable_env_checker=True, **{**task.options, **more})
     except gymnasium.error.DependencyNotInstalled as error:
         raise InputError(
             f"task.id = {task.id!r}: {error} (for Box2D: pip install 'neurosim[box2d]')"
