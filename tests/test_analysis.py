@@ -60,6 +60,27 @@ def agents(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield run
 
 
+def test_a_team_may_have_fewer_units_than_an_observation_has_components(tmp_path: Path) -> None:
+    """Rows of `observe` name components, of which CartPole has four; this critic has two units."""
+    smallest = {
+        "critic.units": [1],
+        "critic.activation": ["softplus"],
+        "critic.var": [0.03, 0.5],
+        "critic.alpha": [2e-2, 2e-6],
+        "critic.anneal_to": [0.1, 0.1],
+    }
+    with recorded(tmp_path, "async/cartpole", smallest) as run:
+        window, units = run.windows[0], units_of(run, "critic")
+        of_all = [
+            flow.flow(window, step, "critic", units, np.arange(2)) for step in range(window.n_steps)
+        ]
+        rate = activity.statistics(window, "critic", units).rate
+        counted = np.sum([each.ticks for each in of_all], axis=0)
+        assert rate == pytest.approx(counted / (window.n_steps * units.window))
+        assert counted.min() > 0
+        assert {each.observed for each in of_all} == {4}
+
+
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A synchronous run of which everything was recorded."""

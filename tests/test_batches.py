@@ -435,7 +435,7 @@ def do(
 def test_the_command_runs_shows_draws_and_lists(do: Any) -> None:
     status, out, err = do("run", "multiplexer/map_prop", *SET, "--seeds", "0:2")
     assert status == 0
-    assert "12/12" in err
+    assert "12 of 12" in err
     means = []
     for seed in (0, 1):
         with neurosim.open(f"runs/multiplexer/map_prop/seed-000{seed}") as run:

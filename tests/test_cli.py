@@ -122,7 +122,7 @@ def test_run_trains_records_draws_and_summarises(do: Neurosim) -> None:
     figures = [str(run_folder()), "3", str(lengths.sum())]
     figures += [f"{x:.2f}" for x in (returns.mean(), returns.mean(), returns.max())]
     assert " ".join(figures) in " ".join(done.out.split())
-    assert "3/3" in done.err
+    assert "3 of 3" in done.err
     picture = Path("runs/cartpole/learning-curve.png")
     assert str(picture) in done.out
     assert_is_figure(picture)

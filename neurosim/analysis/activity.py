@@ -167,10 +167,9 @@ def _ticks(window: Window, team: str, units: Units) -> tuple[Floats, Floats]:
     output = units.layer == units.layer[-1]
     for rows, _ in blocks(window):
         kind, unit = columns_of(window, team, rows, ("kind", "unit"))
-        of_output = output[unit]
-        counted = np.where(
-            of_output, kind == ERROR_TICK, (kind == VALUE_TICK) | (kind == IDLE_TICK)
-        )
+        of_clock = np.isin(kind, (ERROR_TICK, VALUE_TICK, IDLE_TICK))
+        kind, unit = kind[of_clock], unit[of_clock]
+        counted = output[unit] == (kind == ERROR_TICK)
         ticks += np.bincount(unit[counted], minlength=size)
         idle += np.bincount(unit[kind == IDLE_TICK], minlength=size)
     return ticks, idle

@@ -76,14 +76,15 @@ def flow(window: Window, step: int, team: str, units: Units, chosen: Integers) -
             if units.layer[chosen[j]] == units.layer[chosen[i]] + side:
                 reaches = (receiver == -1) | (receiver == chosen[j])
                 arrived[direction, i, j] = np.sum(reaches & (sender == chosen[i]))
-    output = units.layer[np.maximum(unit, 0)] == units.layer[-1]
+    of_clock = np.isin(kind, (ERROR_TICK, VALUE_TICK, IDLE_TICK))
+    output = units.layer[unit[of_clock]] == units.layer[-1]
     broadcasts = of_kind("broadcast")
     return Flow(
         observed=int(np.sum(of_kind("observe"))),
         sent=np.stack([by_unit(of_kind(*names) & (cause == 0)) for names in SENDS]),
         arrived=arrived,
-        ticks=by_unit(
-            np.where(output, kind == ERROR_TICK, (kind == VALUE_TICK) | (kind == IDLE_TICK))
+        ticks=np.bincount(
+            unit[of_clock][output == (kind[of_clock] == ERROR_TICK)], minlength=units.layer.size
         ),
         reached=by_unit(broadcasts),
         td_error=float(value[broadcasts][0]) if broadcasts.any() else np.nan,
