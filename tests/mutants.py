@@ -34,6 +34,7 @@ GRADIENT = f"{THEORY}the_trace_takes_up_the_derivative_of_each_layers_log_densit
 CLIMBING = f"{ALGORITHM}each_step_of_a_small_agent_that_climbs_is_the_oracles"
 HOLD = "test_hold.py::test_"
 HOLDING = f"{HOLD}each_step_of_a_small_agent_is_the_oracles"
+INITIAL = "test_initial.py::test_"
 BASELINES = "test_baselines.py::test_"
 ASYNCHRONOUS = "test_asynchronous.py::test_"
 ORACLE = f"{ASYNCHRONOUS}the_engine_has_the_oracles_bits"
@@ -784,6 +785,20 @@ DEFECTS = (
         "return float(self.lambda_max.max() - 1.0)",
         "return float(self.lambda_max.max())",
         "test_stability.py::test_verdicts_and_warnings",
+    ),
+    Defect(
+        "a run begins with drawn weights after all",
+        "experiment.py",
+        "course.learner.begin_with(weights)",
+        "pass",
+        f"{INITIAL}the_first_weights_are_the_last_ones_of_the_run_before[cartpole-cartpole]",
+    ),
+    Defect(
+        "feedback weights stay those of the drawn weights",
+        "learners/map_prop.py",
+        "                view[...] = weights[name][key]\n            orient(team)",
+        "                view[...] = weights[name][key]",
+        f"{INITIAL}the_first_weights_are_the_last_ones_of_the_run_before[cartpole-async/cartpole]",
     ),
 )
 

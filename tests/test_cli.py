@@ -318,6 +318,33 @@ def test_show_prints_a_model_file_as_it_is_or_a_run(do: Neurosim) -> None:
     everything = do("show", "runs").out
     assert str(run_folder(0)) in everything
     assert str(run_folder(1)) in everything
+    assert "mean ± std of 2 runs" in everything
+
+
+def test_show_has_a_table_for_each_model(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 2, "--quiet", *SMALL)
+    do("run", "multiplexer/map_prop", "--quiet", "--set", "batch.samples=256")
+    everything = do("show", "runs").out
+    assert "mean return" in everything
+    assert "mean reward" in everything
+    assert "mean ± std" not in everything
+
+
+def test_a_run_is_shown_on_one_screen(do: Neurosim) -> None:
+    window = ["--record", "episodes=1,3 steps=0:2"]
+    do("run", "cartpole", "--episodes", 3, "--quiet", *window, *SMALL, "actor.N=7")
+    lines = dict(
+        line.split(maxsplit=1)
+        for line in do("show", run_folder()).out.partition("\n\n")[0].splitlines()
+    )
+    assert lines["run"] == "cartpole, seed 0: complete"
+    assert lines["what"] == spec.load("cartpole").spec.description
+    assert lines["task"] == "CartPole-v1, 3 episodes, synchronous"
+    assert re.fullmatch(
+        r"[\d-]+ softplus, softmax output, map_prop, N = 7, c = 0.5", lines["actor"]
+    )
+    assert lines["windows"] == "of episodes (steps) 1 (2), 3 (2)"
+    assert "numba" in lines["made"]
 
 
 @pytest.mark.parametrize(

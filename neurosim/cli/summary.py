@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,14 @@ def _team(team: "Actor | Critic | MonteCarloActor") -> str:
 
 
 def summarise(folders: Sequence[Path]) -> None:
-    """What runs have scored, and what their units exchanged."""
+    """What runs have scored, a table for each model, and what their units exchanged."""
+    for _, of_one in groupby(folders, key=lambda folder: folder.parent):
+        _summarise_model(list(of_one))
+    _summarise_traffic(folders)
+
+
+def _summarise_model(folders: Sequence[Path]) -> None:
+    """What the runs of a model have scored."""
     import numpy as np
     from rich.console import Console
     from rich.table import Table
@@ -96,7 +104,6 @@ def summarise(folders: Sequence[Path]) -> None:
         spread = f"{np.mean(means):.{digits}f} ± {np.std(means):.{digits}f}"
         table.add_row(f"mean ± std of {len(means)} runs", "", "", spread, "", "", "")
     Console().print(table)
-    _summarise_traffic(folders)
 
 
 def _summarise_traffic(folders: Sequence[Path]) -> None:
