@@ -137,6 +137,8 @@ def test_exploration_is_the_share_of_cells_that_the_first_episodes_visited(
         ("cartpole", "packets", "take an async/ model"),
         ("cartpole", "residual", "is of recorded steps; set some"),
         ("cartpole", "explored", "observations are bounded"),
+        ("backprop/cartpole", "critical_delay", "is of teams with rule"),
+        ("backprop/cartpole", "residual", "both of them"),
         ("multiplexer/map_prop", "residual", "is of runs with episodes"),
     ],
 )
@@ -148,8 +150,9 @@ def test_what_runs_would_not_have_is_refused_before_they_are_made(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    over = "batch.size=8,16" if "multiplexer" in model else "learning.gamma=0.8,0.9"
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["compare", model, "--over", "actor.N=1,2", *folders, "--measure", measure])
+        cli.main(["compare", model, "--over", over, *folders, "--measure", measure])
     assert stopped.value.code == 2
     assert problem in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

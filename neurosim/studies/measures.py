@@ -10,7 +10,7 @@ from neurosim.analysis.coverage import bounds_of, coverage
 from neurosim.analysis.feedback import feedback_angles
 from neurosim.analysis.observations import KNOWN, Component, Observed, observed
 from neurosim.analysis.relaxation import relaxation
-from neurosim.analysis.stability import of_run
+from neurosim.analysis.stability import of_run, relaxing
 from neurosim.analysis.traffic import totals
 from neurosim.errors import InputError
 from neurosim.record.reader import Run
@@ -81,7 +81,13 @@ def _nothing(model: Model) -> str:
     return ""
 
 
+def _teams_that_relax(model: Model) -> str:
+    return "" if relaxing(model.spec) else 'is of teams with rule = "map_prop" and N > 0; take one'
+
+
 def _windows(model: Model) -> str:
+    if any(getattr(model.spec, team).rule != "map_prop" for team in TEAMS):
+        return 'is of teams with rule = "map_prop", both of them; take a model such as cartpole'
     steps = '"record" = [{ episodes = [300], steps = [0, 20] }]'
     return "" if model.spec.record else f"is of recorded steps; set some, such as {steps}"
 
@@ -102,5 +108,7 @@ MEASURES: Mapping[str, Measure] = {
     "residual": Measure("residual (standard deviations)", residual, _windows, log=True),
     "cosine": Measure("cosine with backprop's gradient", cosine, _windows),
     "explored": Measure(f"states visited in {EXPLORING} episodes (share)", explored, _bounds),
-    "critical_delay": Measure("critical delay, predicted (periods)", critical_delay, _nothing),
+    "critical_delay": Measure(
+        "critical delay, predicted (periods)", critical_delay, _teams_that_relax
+    ),
 }
