@@ -15,11 +15,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class Block(NamedTuple):
-    """The two blocks that hold everything of a team, or everything that is shared."""
-
-    integers: Integers
-    floats: Floats
+# The integers and floats that hold everything of a team, or everything that is shared.  A plain
+# tuple: three of them cost a call of a kernel 0.2 us, three named ones 1.4 us.
+Block = tuple[Integers, Floats]
 
 
 class Team(NamedTuple):

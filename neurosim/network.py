@@ -15,7 +15,7 @@ from neurosim.spec import BY_BACKPROP, TEAMS, Actor, Adam, Critic, Learning, Mon
 def build_shared(learning: Learning, seed: int) -> Block:
     """What the two teams share at the start of a run."""
     flags = (learning.update_at_reset, learning.terminal_iteration)
-    return Block(
+    return (
         np.array([*rng.mixed_key(seed), 0, *flags], np.int64),
         np.array([0.0, 0.0, learning.gamma, learning.reward_bound, learning.anneal_steps]),
     )
@@ -67,14 +67,12 @@ def build_team(
     }
     before, per_unit, per_parameter = reading.room(layers, units, all_parameters, n_in)
     first = reading.aligned(before + reading.UNIT_ARRAYS * per_unit)
-    block = Block(
-        np.zeros(reading.INTEGERS + reading.LAYER_INTEGERS * layers, np.int64),
-        aligned_zeros(first + reading.PARAMETER_ARRAYS * per_parameter),
-    )
-    block.integers[list(header)] = list(header.values())
-    block.floats[list(settings)] = list(settings.values())
-    block.integers[reading.INTEGERS : reading.INTEGERS + layers] = size
-    team = read_team(block)
+    integers = np.zeros(reading.INTEGERS + reading.LAYER_INTEGERS * layers, np.int64)
+    floats = aligned_zeros(first + reading.PARAMETER_ARRAYS * per_parameter)
+    integers[list(header)] = list(header.values())
+    floats[list(settings)] = list(settings.values())
+    integers[reading.INTEGERS : reading.INTEGERS + layers] = size
+    team = read_team((integers, floats))
     team.unit[1:] = np.cumsum(size)[:-1]
     team.param[2:] = np.cumsum(parameters)[:-1]
     team.activation[:] = codes
@@ -84,7 +82,7 @@ def build_team(
     team.held[:] = -1
     team.var[:] = np.repeat(variances, size)
     draw_weights(team, rng.mixed_key(seed), np.uint64(where + rng.INIT))
-    return block
+    return integers, floats
 
 
 def read_team(block: Block) -> Team:

@@ -210,15 +210,15 @@ def pack(kind: type[Arrays], values: Mapping[str, Any]) -> Block:
             next_integer += array.size
     block = aligned_zeros(next_float)
     block[:] = np.concatenate(floats)
-    return Block(np.concatenate([table, *integers]), block)
+    return np.concatenate([table, *integers]), block
 
 
 def unpack(kind: type[Arrays], block: Block) -> Arrays:
     """The fields that `pack` was given, arrays as views of their block."""
-    table, fields = block.integers, []
+    (integers, floats), fields = block, []
     for k, field_type in enumerate(kind.__annotations__.values()):
-        source = block.floats if field_type in (Floats, float) else block.integers
-        view = source[table[2 * k] : table[2 * k + 1]]
+        source = floats if field_type in (Floats, float) else integers
+        view = source[integers[2 * k] : integers[2 * k + 1]]
         fields.append(view if field_type in (Floats, Integers) else view[0].item())
     return kind._make(fields)
 

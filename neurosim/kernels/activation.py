@@ -12,7 +12,12 @@ CODES = {"softplus": SOFTPLUS, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID, "
 @kernel
 def softplus(p):
     """log(1 + e**p) and its slope, from one exponential."""
-    t = exp(-np.abs(p))
+    return softplus_from(p, exp(-np.abs(p)))
+
+
+@kernel
+def softplus_from(p, t):
+    """The same from t = e**-|p|."""
     slope = (1.0 if p >= 0.0 else t) / (1.0 + t)
     return (p if p > 0.0 else 0.0) + log1p(t), slope
 
@@ -39,8 +44,10 @@ def activate(code, p, mu, slope):
     """Mean mu = f(p) and slope f'(p) of a layer.  p, mu, slope (n,)."""
     n = p.size
     if code == SOFTPLUS:
+        for i in range(n):  # in two passes, as one would keep more numbers than there are registers
+            slope[i] = exp(-np.abs(p[i]))
         for i in range(n):
-            mu[i], slope[i] = softplus(p[i])
+            mu[i], slope[i] = softplus_from(p[i], slope[i])
     elif code == SIGMOID:
         for i in range(n):
             mu[i], slope[i] = sigmoid(p[i])
