@@ -1,6 +1,6 @@
 """From a team's settings to its memory, and the layers' readings of it."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from neurosim.kernels.activation import CODES, LINEAR, SOFTMAX
 from neurosim.kernels.layer import transpose
 from neurosim.memory import Block, Floats, Shared, Team
 from neurosim.spec import BY_BACKPROP, TEAMS, Actor, Adam, Critic, Learning, MonteCarloActor
+
+PRECISIONS: dict[str, type[np.floating[Any]]] = {"double": np.float64, "single": np.float32}
 
 
 def build_shared(learning: Learning, seed: int) -> Block:
@@ -68,7 +70,8 @@ def build_team(
     before, per_unit, per_parameter = reading.room(layers, units, all_parameters, n_in)
     first = reading.aligned(before + reading.UNIT_ARRAYS * per_unit)
     integers = np.zeros(reading.INTEGERS + reading.LAYER_INTEGERS * layers, np.int64)
-    floats = aligned_zeros(first + reading.PARAMETER_ARRAYS * per_parameter)
+    length = first + reading.PARAMETER_ARRAYS * per_parameter
+    floats = aligned_zeros(length, PRECISIONS[learning.precision])
     integers[list(header)] = list(header.values())
     floats[list(settings)] = list(settings.values())
     integers[reading.INTEGERS : reading.INTEGERS + layers] = size
@@ -97,11 +100,11 @@ def read_shared(block: Block) -> Shared:
     return shared
 
 
-def aligned_zeros(length: int) -> Floats:
+def aligned_zeros(length: int, kind: type[np.floating[Any]] = np.float64) -> Floats:
     """Zeros that begin at a multiple of 64 bytes."""
-    room = np.zeros(length + 8)
-    start = -(room.ctypes.data // 8) % 8
-    return room[start : start + length]
+    room = np.zeros(length + 16, kind)
+    start = -(room.ctypes.data // room.itemsize) % 16
+    return cast(Floats, room[start : start + length])
 
 
 def draw_weights(team: Team, key: Any, where: np.uint64) -> None:

@@ -77,6 +77,7 @@ class Learning(_Section, frozen=True):
     update_at_reset: bool  # an update with td_error 0 at the first step of an episode
     terminal_iteration: bool  # one more iteration on the last state of an episode
     stale_first_mean: bool  # first relaxation step with the means of before the weight update
+    precision: Literal["double", "single"] = "double"  # of all that units and weights are
 
 
 class Adam(_Section, frozen=True):
@@ -661,6 +662,8 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
                 'set it to "gradient", or leave out [timing].'
             )
             yield f"{name}.relaxation", problem
+    if spec.learning.precision == "single":
+        yield from _single_inconsistencies(spec)
     if spec.timing is not None:
         for name, rule in rules.items():
             if rule != "map_prop":
@@ -673,6 +676,19 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
             yield "learning.stale_first_mean", problem
         for name in TEAMS:
             yield from _timing_inconsistencies(spec, name)
+
+
+def _single_inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
+    """What units that compute in single precision cannot be combined with."""
+    if spec.timing is not None:
+        problem = "'single' is synchronous; set it to \"double\", or leave out [timing]."
+        yield "learning.precision", problem
+    if spec.critic.rule == "map_prop" and spec.critic.gate_floor == 0.0:
+        problem = (
+            "0.0 lets the gate 1 / (A - mu) overflow where learning.precision = 'single', in which "
+            'A = mu does occur; set it to 0.01, or learning.precision = "double".'
+        )
+        yield "critic.gate_floor", problem
 
 
 def _hold_inconsistencies(spec: Spec, name: str) -> Iterator[tuple[str, str]]:

@@ -197,8 +197,8 @@ def state_of(team: Team) -> State:
     lists: dict[str, list[Array]] = {}
     for key, prefix in (("w", ""), ("z", "z"), ("m", "m"), ("v", "v")):
         pairs = [weights(team, getattr(team, key), l) for l in range(1, team.size.size)]
-        lists[f"{prefix}W"] = [W.copy() for W, _ in pairs]
-        lists[f"{prefix}b"] = [b.copy() for _, b in pairs]
+        lists[f"{prefix}W"] = [W.astype(float) for W, _ in pairs]
+        lists[f"{prefix}b"] = [b.astype(float) for _, b in pairs]
     return State(**lists, updates=int(team.count[1]))
 
 

@@ -63,6 +63,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "published/cartpole",
         SMALL | {"task.episodes": 12, "record": [{"episodes": [1, 6, 12], "steps": "all"}]},
     ),
+    "single": (
+        "cartpole",
+        SMALL
+        | {
+            "learning.precision": "single",
+            "task.episodes": 6,
+            "record": [{"episodes": [2, 6], "steps": [0, 9]}],
+        },
+    ),
 }
 SEED = 6
 

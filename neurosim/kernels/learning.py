@@ -50,9 +50,11 @@ def adam(w, z, m, v, td_error, alpha, moments):
     1 where the bias correction is off (Kingma and Ba 2015, Algorithm 1, ascending).
     """
     beta1, beta2, epsilon, correction1, correction2 = moments
-    step, scale = alpha / correction1, 1.0 / correction2
+    number = w.dtype.type  # a double among singles would make all of them doubles
+    step, scale = number(alpha / correction1), number(1.0 / correction2)
+    rest1, rest2, td_error = number(1.0 - beta1), number(1.0 - beta2), number(td_error)
     for i in range(w.size):
         gradient = td_error * z[i]
-        m[i] = beta1 * m[i] + (1.0 - beta1) * gradient
-        v[i] = beta2 * v[i] + (1.0 - beta2) * (gradient * gradient)
+        m[i] = beta1 * m[i] + rest1 * gradient
+        v[i] = beta2 * v[i] + rest2 * (gradient * gradient)
         w[i] += step * m[i] / (np.sqrt(v[i] * scale) + epsilon)

@@ -2,9 +2,9 @@
 
 Integers: a header, then `size`, `unit`, `param`, `activation`, `hold`, `held`.  Floats: a header,
 then `alpha` and `anneal_to`, then the unit arrays, then the parameter arrays.  The first hidden
-unit of each unit array and the start of each parameter array lie at multiples of eight, which
-`room` aligns to 64 bytes: layers of a multiple of eight units then fill whole vector registers and
-cache lines, and products take 2/3 of the time (measured).
+unit of each unit array and the start of each parameter array lie at multiples of sixteen, which
+`room` aligns to 64 bytes or more: layers of a multiple of eight units then fill whole vector
+registers and cache lines, and products take 2/3 of the time (measured).
 
 What an asynchronous team has besides begins its integers with a table: the start and the end of
 each field, in the order of the NamedTuple; a single number is an array of one.
@@ -26,8 +26,8 @@ PARAMETER_ARRAYS = 5
 
 @kernel
 def aligned(n):
-    """n rounded up to a multiple of eight."""
-    return (n + 7) // 8 * 8
+    """n rounded up to a multiple of sixteen: 64 bytes of singles, 128 of doubles."""
+    return (n + 15) // 16 * 16
 
 
 @kernel

@@ -3,7 +3,7 @@
 A loop over inputs around a loop over units would store every unit's sum in memory and load it again
 for each input.  Here the sums of a tile stay in registers until they are complete, which numba
 cannot be told to do in Python; so each function has its body twice: in Python, which is what it
-means, and as the instructions that numba puts in its place.  These are of vectors of eight doubles;
+means, and as the instructions that numba puts in its place.  These are of vectors of eight numbers;
 a processor with shorter ones takes several, to the same bits.
 """
 
@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import lower_builtin, type_callable
 
-_INDEX, _DOUBLE = ir.IntType(64), ir.DoubleType()
+INDEX, LANE = ir.IntType(64), ir.IntType(32)
 WIDE, NARROW = 32, 8  # units of a tile
 
 
@@ -41,9 +41,6 @@ def _sum(rows, x, out, first, units):
 
 def _compile(tile, units, lanes):
     """Instructions for `tile`, in vectors of so many lanes."""
-    vector = ir.VectorType(_DOUBLE, lanes)
-    nowhere = ir.Constant(vector, ir.Undefined)
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
     @type_callable(tile)
     def _(context):
@@ -55,27 +52,31 @@ def _compile(tile, units, lanes):
             context.make_array(array)(context, builder, argument)
             for array, argument in zip(signature.args[:3], arguments[:3], strict=True)
         )
-        first = arguments[3]
+        first, number = arguments[3], context.get_data_type(signature.args[2].dtype)
+        vector = ir.VectorType(number, lanes)
+        nowhere = ir.Constant(vector, ir.Undefined)
+        everywhere = ir.Constant(ir.VectorType(LANE, lanes), [0] * lanes)
+        align = signature.args[2].dtype.bitwidth // 8
 
         def at(data, index):
             return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
-        places = [builder.add(first, _INDEX(lanes * k)) for k in range(units // lanes)]
+        places = [builder.add(first, INDEX(lanes * k)) for k in range(units // lanes)]
         sums = [cgutils.alloca_once(builder, vector) for _ in places]  # become registers
         for place, total in zip(places, sums, strict=True):
-            builder.store(builder.load(at(out.data, place), align=8), total)
+            builder.store(builder.load(at(out.data, place), align=align), total)
         n = builder.extract_value(out.shape, 0)
         with cgutils.for_range(builder, builder.extract_value(x.shape, 0)) as loop:
             value = builder.load(builder.gep(x.data, [loop.index]))
-            spread = builder.insert_element(nowhere, value, ir.IntType(32)(0))
+            spread = builder.insert_element(nowhere, value, LANE(0))
             spread = builder.shuffle_vector(spread, nowhere, everywhere)
             row = builder.mul(loop.index, n)
             for place, total in zip(places, sums, strict=True):
-                weights = builder.load(at(rows.data, builder.add(row, place)), align=8)
+                weights = builder.load(at(rows.data, builder.add(row, place)), align=align)
                 term = builder.fmul(weights, spread)
                 builder.store(builder.fadd(builder.load(total), term), total)
         for place, total in zip(places, sums, strict=True):
-            builder.store(builder.load(total), at(out.data, place), align=8)
+            builder.store(builder.load(total), at(out.data, place), align=align)
         return context.get_dummy_value()
 
 

@@ -61,7 +61,7 @@ class Log:
     def _put_weights(self, which: str) -> None:
         for team, arrays in self._weights.items():
             for key, array in arrays.items():
-                self._writer.put(f"{schema.weights(team, which)}/{key}", array)
+                self._writer.put(f"{schema.weights(team, which)}/{key}", _as_recorded(array))
 
 
 class BatchLog(Log):
@@ -280,7 +280,12 @@ class RunLog(Log):
 
     def _append_row(self, table: str, row: dict[str, Any]) -> None:
         for name, value in row.items():
-            self._writer.append(f"{table}/{name}", value[None])
+            self._writer.append(f"{table}/{name}", _as_recorded(value)[None])
+
+
+def _as_recorded(value: Any) -> Any:
+    """What a team holds, as files have it: in double precision, whatever the team's."""
+    return np.float64(value) if value.dtype == np.float32 else value
 
 
 def _event_types(agent: MapProp, storage: Storage) -> dict[str, Any]:
