@@ -14,6 +14,9 @@
 #include "numerics.h"
 
 #include <stdlib.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 typedef real Vector __attribute__((vector_size(64), may_alias));
 typedef word Lanes __attribute__((vector_size(64)));
@@ -102,6 +105,16 @@ static inline real total(Vector a)
     return a[0];
 }
 
+/* Lane i of the result is the sum of the lanes of s[i]. */
+static inline Vector fold2(const Vector *s) { return fold(s[0], s[1], 1); }
+static inline Vector fold4(const Vector *s) { return fold(fold2(s), fold2(s + 2), 2); }
+static inline Vector fold8(const Vector *s) { return fold(fold4(s), fold4(s + 4), 4); }
+#ifdef SINGLE
+static inline Vector totals(const Vector *s) { return fold(fold8(s), fold8(s + 8), 8); }
+#else
+static inline Vector totals(const Vector *s) { return fold8(s); }
+#endif
+
 /* out[i] += rows[i] . x */
 static inline void dot_rows(const real *rows, int64_t row, const real *x, int64_t n, real *out)
 {
@@ -113,12 +126,7 @@ static inline void dot_rows(const real *rows, int64_t row, const real *x, int64_
 #pragma GCC unroll 16
             for (int j = 0; j < WIDTH; j++)
                 s[j] += a[(i + j) * vectors + k] * y[k];
-#pragma GCC unroll 4
-        for (int bit = 1; bit < WIDTH; bit *= 2)
-#pragma GCC unroll 8
-            for (int j = 0; j < WIDTH; j += 2 * bit)
-                s[j] = fold(s[j], s[j + bit], bit);
-        *(Vector *)(out + i) += s[0];
+        *(Vector *)(out + i) += totals(s);
     }
     for (; i < n; i++) {
         Vector s = {0};
@@ -145,6 +153,30 @@ static inline void feedback(const Layer *layer, Layer *below)
         dot_rows(layer->w, layer->row, layer->g, layer->rows, below->f);
     else
         add_rows(layer->w, layer->row, layer->g, layer->rows, below->f);
+}
+
+/* 1 / d: dividing and taking roots are one unit of the processor, which would be the limit. */
+static inline Vector reciprocal(Vector d)
+{
+#ifndef __AVX512F__
+    return 1.0 / d;
+#else
+#ifdef SINGLE
+    Vector r = (Vector)_mm512_rcp14_ps((__m512)d);
+#else
+    Vector r = (Vector)_mm512_rcp14_pd((__m512d)d);
+#endif
+    Vector e = 1.0 - d * r; /* 2**-14, and after each line the square of it */
+    r += r * e;
+    return r + r * (e * e);
+#endif
+}
+
+static inline Vector roots(Vector x)
+{
+    for (int i = 0; i < WIDTH; i++)
+        x[i] = root(x[i]);
+    return x;
 }
 
 /* ---- one layer ------------------------------------------------------------------------------- */
@@ -256,13 +288,14 @@ static void learn(Team *t, real td_error, real annealed)
     for (int64_t l = 1; l < set->layers; l++) {
         Layer *layer = &t->layer[l];
         real alpha = step * layer->alpha * (1.0 - (1.0 - layer->anneal_to) * annealed);
-        real *restrict w = layer->w, *restrict m = layer->m, *restrict v = layer->v;
-        const real *restrict z = layer->z;
-        for (int64_t i = 0; i < layer->all; i++) {
-            real gradient = td_error * z[i];
+        Vector *restrict w = (Vector *)layer->w, *restrict m = (Vector *)layer->m;
+        Vector *restrict v = (Vector *)layer->v;
+        const Vector *restrict z = (const Vector *)layer->z;
+        for (int64_t i = 0; i < layer->all / WIDTH; i++) {
+            Vector gradient = td_error * z[i];
             m[i] = beta1 * m[i] + (1.0 - beta1) * gradient;
             v[i] = beta2 * v[i] + (1.0 - beta2) * (gradient * gradient);
-            w[i] += alpha * m[i] / (root(v[i] * scale) + epsilon);
+            w[i] += alpha * m[i] * reciprocal(roots(v[i] * scale) + epsilon);
         }
     }
 }
