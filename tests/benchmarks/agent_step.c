@@ -53,38 +53,35 @@ typedef struct {
 
 /* ---- products -------------------------------------------------------------------------------- */
 
+/* sum[k] += sum of x[j] a[j * stride + k] for k < block, which stay in registers */
+static inline void add_block(const Vector *a, int64_t stride, const real *x, int64_t n, Vector *sum,
+                             const int block)
+{
+    Vector s[8];
+#pragma GCC unroll 8
+    for (int k = 0; k < block; k++)
+        s[k] = sum[k];
+    for (int64_t j = 0; j < n; j++)
+#pragma GCC unroll 8
+        for (int k = 0; k < block; k++)
+            s[k] += a[j * stride + k] * x[j];
+#pragma GCC unroll 8
+    for (int k = 0; k < block; k++)
+        sum[k] = s[k];
+}
+
 /* out += sum of x[j] rows[j] */
 static inline void add_rows(const real *rows, int64_t row, const real *x, int64_t n, real *out)
 {
     const Vector *a = (const Vector *)rows;
     Vector *sum = (Vector *)out;
     int64_t vectors = row / WIDTH, k = 0;
-    for (; k + 8 <= vectors; k += 8) {
-        Vector s0 = sum[k], s1 = sum[k + 1], s2 = sum[k + 2], s3 = sum[k + 3];
-        Vector s4 = sum[k + 4], s5 = sum[k + 5], s6 = sum[k + 6], s7 = sum[k + 7];
-        for (int64_t j = 0; j < n; j++) {
-            const Vector *r = a + j * vectors + k;
-            s0 += r[0] * x[j], s1 += r[1] * x[j], s2 += r[2] * x[j], s3 += r[3] * x[j];
-            s4 += r[4] * x[j], s5 += r[5] * x[j], s6 += r[6] * x[j], s7 += r[7] * x[j];
-        }
-        sum[k] = s0, sum[k + 1] = s1, sum[k + 2] = s2, sum[k + 3] = s3;
-        sum[k + 4] = s4, sum[k + 5] = s5, sum[k + 6] = s6, sum[k + 7] = s7;
-    }
-    for (; k + 2 <= vectors; k += 2) {
-        Vector s0 = sum[k], s1 = sum[k + 1], t0 = {0}, t1 = {0};
-        int64_t j = 0;
-        for (; j + 2 <= n; j += 2) {
-            const Vector *r = a + j * vectors + k, *q = r + vectors;
-            s0 += r[0] * x[j], s1 += r[1] * x[j];
-            t0 += q[0] * x[j + 1], t1 += q[1] * x[j + 1];
-        }
-        if (j < n)
-            s0 += a[j * vectors + k] * x[j], s1 += a[j * vectors + k + 1] * x[j];
-        sum[k] = s0 + t0, sum[k + 1] = s1 + t1;
-    }
+    for (; k + 8 <= vectors; k += 8)
+        add_block(a + k, vectors, x, n, sum + k, 8);
+    for (; k + 4 <= vectors; k += 4)
+        add_block(a + k, vectors, x, n, sum + k, 4);
     for (; k < vectors; k++)
-        for (int64_t j = 0; j < n; j++)
-            sum[k] += a[j * vectors + k] * x[j];
+        add_block(a + k, vectors, x, n, sum + k, 1);
 }
 
 /* Lane i of the result is what lane i of a (i & bit == 0) or b is with that of lane i ^ bit. */
