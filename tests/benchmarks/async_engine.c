@@ -15,10 +15,9 @@
  * Units are numbered from the first hidden one.  Layer 0 is the observation.
  */
 
-#include <math.h>
-#include <stdint.h>
+#include "numerics.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 enum { SOFTPLUS, RELU, TANH, SIGMOID, LINEAR, SOFTMAX };
 enum { SENT, DELIVERED, LOST, DISCARDED, IN_FLIGHT, BY_LANE }; /* counts of each lane */
@@ -84,133 +83,6 @@ typedef struct {
     uint32_t first[MOST_DIGITS][1 << WIDEST]; /* of each digit in the sorted order */
 } Team;
 
-/* ---- elementary functions -------------------------------------------------------------------- */
-
-static const double LN2_HIGH = 0.6931467056274414, LN2_LOW = 4.7493250390316726e-07;
-
-static inline double as_double(int64_t bits)
-{
-    double x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static inline int64_t as_bits(double x)
-{
-    int64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline double exp_of(double x)
-{
-    x = x < -230.0 ? -230.0 : x;
-    x = x > 709.0 ? 709.0 : x;
-    double k = floor(x * 1.4426950408889634 + 0.5);
-    double r = (x - k * LN2_HIGH) - k * LN2_LOW;
-    double q = 2.763263963904103e-07 + r * 2.5110037605963777e-08;
-    q = 2.755724091857897e-06 + r * q;
-    q = 2.4801485482328494e-05 + r * q;
-    q = 0.00019841269890047113 + r * q;
-    q = 0.0013888888952314775 + r * q;
-    q = 0.008333333333319601 + r * q;
-    q = 0.0416666666664881 + r * q;
-    q = 0.1666666666666668 + r * q;
-    q = 0.5000000000000019 + r * q;
-    q = 1.0 + r * (1.0 + r * q);
-    return q * as_double(((int64_t)k + 1023) << 52);
-}
-
-static inline double log1p_of(double t)
-{
-    double s = t / (2.0 + t), u = s * s;
-    double q = 0.04940394524382393 + u * 0.08890381913056651;
-    q = 0.06795652742789947 + u * q;
-    q = 0.07681838124445817 + u * q;
-    q = 0.09091429900236955 + u * q;
-    q = 0.11111095430673142 + u * q;
-    q = 0.1428571455582858 + u * q;
-    q = 0.199999999976438 + u * q;
-    q = 0.33333333333341286 + u * q;
-    return 2.0 * s + (2.0 * s) * (u * q);
-}
-
-static inline double log_of(double x)
-{
-    int64_t bits = as_bits(x);
-    int64_t k = (bits - 0x3FE6A09E667F3BCD) >> 52;
-    double m = as_double(bits - (k << 52));
-    double s = (m - 1.0) / (m + 1.0), u = s * s;
-    double q = 0.1531252814836419 + u * 0.14809710360655276;
-    q = 0.18183631680229329 + u * q;
-    q = 0.22222197056726048 + u * q;
-    q = 0.2857142876064168 + u * q;
-    q = 0.3999999999930234 + u * q;
-    q = 0.6666666666666765 + u * q;
-    return (double)k * LN2_HIGH + (2.0 * s + (s * (u * q) + (double)k * LN2_LOW));
-}
-
-static inline double cos_2pi(double x)
-{
-    double w = 0.25 - fabs(x - 0.5), u = w * w;
-    double q = -0.7177337921413454 + u * 0.10089695501646812;
-    q = 3.8199280942271643 + u * q;
-    q = -15.0946416761179 + u * q;
-    q = 42.058693925428685 + u * q;
-    q = -76.70585975282492 + u * q;
-    q = 81.60524927607362 + u * q;
-    q = -41.341702240399755 + u * q;
-    q = 6.283185307179586 + u * q;
-    return -(w * q);
-}
-
-static inline double power(double beta, int64_t n)
-{
-    double result = 1.0;
-    for (; n > 0; n >>= 1, beta *= beta)
-        if (n & 1)
-            result *= beta;
-    return result;
-}
-
-/* ---- random numbers: Philox 4x32-10 ---------------------------------------------------------- */
-
-typedef struct {
-    uint64_t a, b, c, d; /* words of 32 bits, held in 64: so the loops over draws vectorise best */
-} Words;
-
-static inline Words philox(const Settings *s, uint64_t event, uint64_t unit, uint64_t where)
-{
-    const uint64_t mask = 0xFFFFFFFF;
-    uint64_t k0 = s->key[0], k1 = s->key[1];
-    Words x = {event & mask, event >> 32, unit, where};
-#pragma GCC unroll 10
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = 0xD2511F53 * x.a, p1 = 0xCD9E8D57 * x.c;
-        x = (Words){(p1 >> 32) ^ x.b ^ k0, p1 & mask, (p0 >> 32) ^ x.d ^ k1, p0 & mask};
-        k0 = (k0 + 0x9E3779B9) & mask;
-        k1 = (k1 + 0xBB67AE85) & mask;
-    }
-    return x;
-}
-
-static inline double unit_interval(uint64_t high, uint64_t low)
-{
-    return ((double)(int64_t)(high << 20 | low >> 12) + 0.5) * 0x1p-52;
-}
-
-static inline double uniform(const Settings *s, uint64_t event, uint64_t unit, uint64_t where)
-{
-    Words x = philox(s, event, unit, where);
-    return unit_interval(x.a, x.b);
-}
-
-static inline double normal(const Settings *s, uint64_t event, uint64_t unit, uint64_t where)
-{
-    Words x = philox(s, event, unit, where);
-    return sqrt(-2.0 * log_of(unit_interval(x.a, x.b))) * cos_2pi(unit_interval(x.c, x.d));
-}
-
 /* ---- the window's ticks, in order ------------------------------------------------------------ */
 
 static void make_room(Team *t, int64_t needed)
@@ -238,7 +110,7 @@ static int64_t write_events(Team *t, int64_t *n_values)
             if (made % DRAWN == 0) {
                 for (int k = 0; k < DRAWN; k++)
                     interval[k] =
-                        -log_of(uniform(s, event + made + k, u, s->where + CLOCK)) * mean_interval;
+                        -log_of(uniform(s->key, event + made + k, u, s->where + CLOCK)) * mean_interval;
                 make_room(t, errors + values + 2 * DRAWN);
             }
             time += (int64_t)interval[made % DRAWN];
@@ -628,9 +500,9 @@ int64_t team_act(Team *t, int64_t now, const double *observation)
     memset(t->stale, 0, sizeof t->stale);
     int64_t drawn = softmax ? outputs : t->units;
     for (int64_t u = 0; u < drawn; u++)
-        t->noise[u] = normal(s, t->passes, u, s->where + NOISE);
+        t->noise[u] = normal(s->key, t->passes, u, s->where + NOISE);
     if (softmax)
-        t->noise[outputs] = uniform(s, t->passes, outputs, s->where + NOISE);
+        t->noise[outputs] = uniform(s->key, t->passes, outputs, s->where + NOISE);
     t->passes++;
     t->close = INT64_MAX;
     memcpy(t->up[0].heard, observation, t->up[0].n * sizeof *observation);

@@ -42,14 +42,14 @@ static inline word as_bits(real x)
     return bits;
 }
 
-static inline real absolute(real x) { return x < 0.0 ? -x : x; }
-
 #ifdef SINGLE
 static inline real root(real x) { return sqrtf(x); }
 static inline real down(real x) { return floorf(x); }
+static inline real absolute(real x) { return fabsf(x); }
 #else
 static inline real root(real x) { return sqrt(x); }
 static inline real down(real x) { return floor(x); }
+static inline real absolute(real x) { return fabs(x); }
 #endif
 
 static inline real exp_of(real x)

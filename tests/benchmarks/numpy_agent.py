@@ -5,15 +5,12 @@ per layer, so that Adam and the traces are a few operations each. Whatever does 
 computed once: the mean of the first hidden layer does not move during the relaxation, since the
 state does not. Arrays are allocated once and filled in place.
 
-The defaults are the paper's CartPole settings (Table 3). Run as a script to time one step::
-
-    python tests/benchmarks/numpy_agent.py
+The defaults are the paper's CartPole settings (Table 3).
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -245,18 +242,27 @@ class SoftmaxTeam(Team):
         np.multiply(self.e[-1], self.inverse_temperature, out=self.g[-1])
 
 
-class ValueTeam(Team):
-    """A team with one linear Gaussian output, whose traces are gated by ``1 / (A - mu)``."""
+class GaussianTeam(Team):
+    """A team with linear Gaussian outputs."""
+
+    @property
+    def action(self) -> Array:
+        """The values of the outputs."""
+        return self.H[-1]
 
     def _output_mean(self, below: Array) -> None:
         self.mu[-1][...] = self._potential(self.hidden, below)
 
     def _sample_output(self, noise: Noise) -> None:
-        np.multiply(noise.standard_normal(1), self.sd[-1], out=self.H[-1])
+        np.multiply(noise.standard_normal(self.mu[-1].size), self.sd[-1], out=self.H[-1])
         self.H[-1] += self.mu[-1]
 
     def _output_packet(self) -> None:
         np.multiply(self.e[-1], self.precision[-1], out=self.g[-1])
+
+
+class ValueTeam(GaussianTeam):
+    """A team with one linear Gaussian output, whose traces are gated by ``1 / (A - mu)``."""
 
     def _gate(self) -> float:
         error = float(self.e[-1][0])
@@ -270,6 +276,8 @@ class NumpyAgent:
     ----------
     n_inputs, hidden, n_actions
         Sizes of the networks; the critic has the actor's, but one output.
+    output
+        The actor's, ``"softmax"`` or ``"gaussian"``.
     actor_alpha, actor_var, critic_alpha, critic_var
         Step size of every layer and variance of every Gaussian layer.
     temperature, gamma, lambda_, N, step_size, anneal_to, anneal_steps
@@ -287,6 +295,7 @@ class NumpyAgent:
         hidden: Sequence[int] = (64, 32),
         n_actions: int = 2,
         *,
+        output: str = "softmax",
         actor_alpha: Sequence[float] = (1e-2, 1e-5, 1e-6),
         actor_var: Sequence[float] = (0.03, 0.1),
         critic_alpha: Sequence[float] = (2e-2, 2e-5, 2e-6),
@@ -311,7 +320,7 @@ class NumpyAgent:
         self.gamma = gamma
         actor_rng, critic_rng, acting_rng = np.random.default_rng(seed).spawn(3)
         self.noise: Noise = acting_rng if noise is None else noise
-        self.actor = SoftmaxTeam(
+        self.actor = (SoftmaxTeam if output == "softmax" else GaussianTeam)(
             (n_inputs, *hidden, n_actions),
             actor_var,
             actor_alpha,
@@ -325,7 +334,7 @@ class NumpyAgent:
         self.value = 0.0
         self.steps = 0
 
-    def begin(self, observation: npt.ArrayLike) -> int:
+    def begin(self, observation: npt.ArrayLike) -> int | Array:
         """Start an episode and return its first action."""
         self.actor.z.fill(0.0)
         self.critic.z.fill(0.0)
@@ -333,7 +342,7 @@ class NumpyAgent:
         self.value = float(self.critic.mu[-1][0])
         return self._relax_and_accumulate()
 
-    def step(self, observation: npt.ArrayLike, reward: float) -> int:
+    def step(self, observation: npt.ArrayLike, reward: float) -> int | Array:
         """Learn from the reward of the last action and return the next action."""
         self._feed_forward(observation)
         next_value = float(self.critic.mu[-1][0])
@@ -357,27 +366,9 @@ class NumpyAgent:
         self.actor.reinforce(td_error, self.steps)
         self.critic.reinforce(td_error, self.steps)
 
-    def _relax_and_accumulate(self) -> int:
+    def _relax_and_accumulate(self) -> int | Array:
         for team in (self.actor, self.critic):
             team.relax()
             team.accumulate()
         self.steps += 1
         return self.actor.action
-
-
-def microseconds_per_step(repeats: int = 7, steps: int = 1000) -> float:
-    """Best of several timings of one agent step on fixed observations, in microseconds."""
-    agent = NumpyAgent()
-    observations = np.random.default_rng(1).normal(size=(steps, 4)) * 0.1
-    agent.begin(observations[0])
-    best = math.inf
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for observation in observations:
-            agent.step(observation, 1.0)
-        best = min(best, (time.perf_counter() - start) / steps)
-    return 1e6 * best
-
-
-if __name__ == "__main__":
-    print(f"{microseconds_per_step():.0f} microseconds per agent step")
