@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
@@ -34,6 +34,12 @@ FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math")
 # The last two let gcc vectorise loops with square roots and comparisons.
 PACKAGES = ("neurosim", "numba", "llvmlite", "numpy", "gymnasium", "h5py", "torch")
 OURS = "neurosim"
+T = TypeVar("T")
+
+
+def number(x: float, digits: int) -> str:
+    """With so many significant digits, and as few letters as can be."""
+    return f"{x:.0f}" if 10**digits <= abs(x) < 1e7 else f"{x:.{digits}g}"
 
 
 class Spread(NamedTuple):
@@ -43,8 +49,9 @@ class Spread(NamedTuple):
     low: float
     high: float
 
-    def text(self, form: str) -> str:
-        return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
+    def text(self, digits: int) -> str:
+        median, low, high = (number(x, digits) for x in self)
+        return median if low == high else f"{median} ({low} to {high})"
 
 
 class Line(NamedTuple):
@@ -57,8 +64,8 @@ class Line(NamedTuple):
     ratio: Spread | None = None  # as a multiple of neurosim's value
 
     def text(self) -> str:
-        ratio = "" if self.ratio is None else f"{self.ratio.text('.3g')} x"
-        return f"    {self.who:34} {self.value.text('.4g'):26} {self.unit:18} {ratio}"
+        ratio = "" if self.ratio is None else f"{self.ratio.text(3)} x"
+        return f"    {self.who:34} {self.value.text(4):26} {self.unit:18} {ratio}"
 
 
 Lines = Iterable[Line]
@@ -82,9 +89,9 @@ def cpu_seconds(call: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def in_turn(contestants: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+def in_turn(contestants: Mapping[str, Callable[[], T]], count: int) -> dict[str, list[T]]:
     """What each contestant returns in each round."""
-    found: dict[str, list[float]] = {name: [] for name in contestants}
+    found: dict[str, list[T]] = {name: [] for name in contestants}
     for round_ in range(count + 1):
         for name, measured in contestants.items():
             value = measured()
@@ -200,13 +207,12 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def run(name: str, measure: Measure, options: argparse.Namespace) -> list[Line]:
+def run(name: str, measure: Measure, options: argparse.Namespace) -> None:
     """Carry out one benchmark."""
     print(f"{name}: medians (lowest to highest); x: as a multiple of the first line's", flush=True)
     found = list(show(measure, options.quick))
     if options.json is not None:
         keep(options.json, name, found)
-    return found
 
 
 def main(file: str, measure: Measure, description: str) -> None:

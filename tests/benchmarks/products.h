@@ -96,6 +96,44 @@ static inline void dot_rows(const real *rows, int64_t row, const real *x, int64_
     }
 }
 
+/* ---- vectors side by side, as of a group of samples ------------------------------------------ */
+
+enum { VECTORS = 2, GROUP = VECTORS * WIDTH };
+
+/* out[i] += sum of a[i * by_row + k * by_term] x[k], for a tile of sums */
+static inline void add_tile(const real *a, int64_t by_row, int64_t by_term, const Vector *x,
+                            int64_t n, Vector *out, const int rows)
+{
+    Vector s[8][VECTORS];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < VECTORS; v++)
+            s[i][v] = out[i * VECTORS + v];
+    for (int64_t k = 0; k < n; k++)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < VECTORS; v++)
+                s[i][v] += a[i * by_row + k * by_term] * x[k * VECTORS + v];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < VECTORS; v++)
+            out[i * VECTORS + v] = s[i][v];
+}
+
+static inline void add_product(const real *a, int64_t by_row, int64_t by_term, int64_t rows,
+                               const Vector *x, int64_t n, Vector *out)
+{
+    int64_t i = 0;
+    for (; i + 8 <= rows; i += 8)
+        add_tile(a + i * by_row, by_row, by_term, x, n, out + i * VECTORS, 8);
+    for (; i + 2 <= rows; i += 2)
+        add_tile(a + i * by_row, by_row, by_term, x, n, out + i * VECTORS, 2);
+    for (; i < rows; i++)
+        add_tile(a + i * by_row, by_row, by_term, x, n, out + i * VECTORS, 1);
+}
+
+/* ---- one vector ------------------------------------------------------------------------------ */
+
 /* 1 / d: dividing and taking roots are one unit of the processor, which would be the limit. */
 static inline Vector reciprocal(Vector d)
 {
