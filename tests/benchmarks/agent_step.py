@@ -15,7 +15,7 @@ PyTorch       torch_agent.py: the step of the baseline `backprop/cartpole`, eage
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from benchmarks import c_agent
 from benchmarks.harness import OURS, Line, cpu_seconds, in_turn, lines, main, rounds
 from benchmarks.numpy_agent import NumpyAgent
 from bridge import settings_of, state_of
-from numpy.testing import assert_allclose
 
 import neurosim
 from neurosim.errors import InputError
@@ -41,7 +40,6 @@ SIZES = {"cartpole": (4, 2), "acrobot": (6, 3), "mountaincar": (2, 1), "lunarlan
 C = {"C, float64": ((), 1e-9), "C, float32": (c_agent.SINGLE, 2e-3)}  # flags, tolerance
 EPISODE = 200  # steps of a round
 SCALE = 1e6 / (EPISODE - 1)
-Step = Callable[[np.ndarray, float], object]
 
 
 def observations(spec: Spec, n: int) -> np.ndarray:
@@ -117,6 +115,17 @@ def at_once(agent: c_agent.CAgent, seen: np.ndarray) -> float:
     return cpu_seconds(lambda: agent.steps(seen[1:], 1.0))
 
 
+def in_c(spec: Spec, sizes: tuple[int, int]) -> dict[str, c_agent.CAgent]:
+    """The C agents, checked; none without a compiler."""
+    found = {}
+    for who, (flags, tolerance) in C.items():
+        library = c_agent.library(*flags)
+        if library is not None:
+            c_agent.check(library, spec, sizes, tolerance)
+            found[who] = c_agent.CAgent(library, MapProp(spec, *sizes, 0))
+    return found
+
+
 def model(name: str, quick: bool) -> Iterator[Line]:
     """Lines of one model."""
     spec, sizes = neurosim.load(name).spec, SIZES[name]
@@ -127,41 +136,25 @@ def model(name: str, quick: bool) -> Iterator[Line]:
         "NumPy, plain": Plain(spec, sizes),
     }
     contestants = {who: partial(by_steps, agent, seen) for who, agent in agents.items()}
-    in_c = []
-    for who, (flags, tolerance) in C.items():
-        library = c_agent.library(*flags)
-        if library is not None:
-            c_agent.check(library, spec, sizes, tolerance)
-            in_c.append(c_agent.CAgent(library, agents[OURS]))
-            contestants[who] = partial(at_once, in_c[-1], seen)
+    contestants |= {who: partial(at_once, agent, seen) for who, agent in in_c(spec, sizes).items()}
     yield from lines(name, "us a step", in_turn(contestants, rounds(quick)), SCALE)
-    for agent in in_c:
-        agent.close()
 
 
 def backprop(quick: bool) -> Iterator[Line]:
     """The baseline by backprop, beside PyTorch and beside neurosim's own rule."""
     try:
-        from benchmarks.torch_agent import TorchAgent
+        from benchmarks.torch_agent import TorchAgent, check
     except ImportError:
         print("  PyTorch is not installed: it is left out")
         return
     name, sizes = "backprop/cartpole", SIZES["cartpole"]
     spec = neurosim.load(name).spec
+    check(spec, sizes)
     seen = observations(spec, sizes[0])
-    ours = MapProp(spec, *sizes, 0)
-    theirs = TorchAgent(ours)
-    action = int(ours.begin(seen[0]).argmax())
-    theirs.begin(seen[0], action)
-    for observation in seen[1:9]:
-        theirs.step(observation, 1.0, int(ours.step(observation, 1.0).argmax()))
-    for key, array in theirs.weights().items():
-        team, weight = key.split(".")
-        assert_allclose(array, ours.weights(team)[weight], 1e-9, 1e-9, key)
     agents = {
-        OURS: ours,
+        OURS: MapProp(spec, *sizes, 0),
         "neurosim, MAP propagation": MapProp(neurosim.load("cartpole").spec, *sizes, 0),
-        "PyTorch": theirs,
+        "PyTorch": TorchAgent(MapProp(spec, *sizes, 0)),
     }
     contestants = {who: partial(by_steps, agent, seen) for who, agent in agents.items()}
     yield from lines(name, "us a step", in_turn(contestants, rounds(quick)), SCALE)

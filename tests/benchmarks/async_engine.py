@@ -93,7 +93,6 @@ def one_team(
     contestants = {OURS: partial(timed, ours, 4, steps), "C": partial(timed, theirs, 4, steps)}
     found = in_turn(contestants, rounds(quick))
     del ours.ticks[0], ours.sums[0]  # the first round warms up
-    theirs.close()
     return ours, found
 
 
@@ -144,14 +143,10 @@ def wide(library: ctypes.CDLL, quick: bool) -> Iterator[Line]:
     )
     yield from lines(case, "ms, ticks alone", teams, 1e3)
     for amounts, unit, scale in ((arrivals, "deliveries/s", 1.0), (sums, "GB/s read", 8e-9)):
-        rates = {
-            who: [1.0 / x for x in values] for who, values in per(teams, amounts).items()
-        }
+        rates = {who: [1.0 / x for x in values] for who, values in per(teams, amounts).items()}
         yield from lines(case, unit, rates, scale)
     for who, unit in (("np.dot", "GB/s read"), ("np.copyto", "GB/s copied")):
         yield Line(case, who, unit, spread(1.0 / x for x in found[who]))
-    for _, theirs in (short, long):
-        theirs.close()
 
 
 def environment_step(library: ctypes.CDLL, quick: bool) -> Iterator[Line]:
@@ -177,8 +172,6 @@ def environment_step(library: ctypes.CDLL, quick: bool) -> Iterator[Line]:
     }
     found = in_turn(contestants, rounds(quick))
     yield from lines("async/cartpole, an environment step", "us a step", found, 1e6)
-    for team in teams:
-        team.close()
 
 
 def measure(quick: bool) -> Iterator[Line]:
@@ -187,7 +180,7 @@ def measure(quick: bool) -> Iterator[Line]:
     if library is None:
         return
     for name, n_out in (("actor", 2), ("critic", 1)):  # nothing is timed with it
-        both(library, model({"timing.feedback": "symmetric"}), name, 4, n_out)[1].close()
+        both(library, model({"timing.feedback": "symmetric"}), name, 4, n_out)
     yield from small_and_deep(library, quick)
     yield from environment_step(library, quick)
     if not quick:

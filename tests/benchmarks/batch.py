@@ -80,7 +80,7 @@ class CBatch:
         """w, z, m and v in neurosim's order."""
         return c_agent.parameters(self._library, self._team, self._size)
 
-    def close(self) -> None:
+    def __del__(self) -> None:
         self._library.batch_free(self._batch)
 
 
@@ -129,30 +129,34 @@ def repeated(learner: MonteCarlo | NumpyGiven | CBatch) -> float:
     return cpu_seconds(batches)
 
 
-def measure(quick: bool) -> Iterator[Line]:
-    """The lines."""
+def learners() -> dict[str, MonteCarlo | NumpyGiven | CBatch]:
+    """All, checked; those in C only with a compiler."""
     spec = neurosim.load(MODEL).spec
     environment = Environment(spec.task, spec.actor.output)
-    given = Given(environment, spec.batch.size)
+    given, key = Given(environment, spec.batch.size), rng.mixed_key(0)
 
     def ours() -> MonteCarlo:
         return MonteCarlo(spec, given, 0)
 
-    learners: dict[str, MonteCarlo | NumpyGiven | CBatch] = {OURS: ours()}
-    learners["neurosim, with its task"] = MonteCarlo(spec, environment, 0)
-    learners["NumPy"] = NumpyGiven(ours().actor, given)
-    check_numpy(ours(), learners["NumPy"], given)
-    key = rng.mixed_key(0)
+    numpys = NumpyGiven(ours().actor, given)
+    check_numpy(ours(), numpys, given)
+    found: dict[str, MonteCarlo | NumpyGiven | CBatch] = {
+        OURS: ours(),
+        "neurosim, with its task": MonteCarlo(spec, environment, 0),
+        "NumPy": numpys,
+    }
     for who, (flags, tolerance) in C.items():
         library = compiled("batch.c", FUNCTIONS, *flags)
         if library is not None:
-            learners[who] = CBatch(library, ours().actor, key, given)
-            check_c(ours(), learners[who], tolerance)
-    contestants = {who: partial(repeated, learner) for who, learner in learners.items()}
+            found[who] = CBatch(library, ours().actor, key, given)
+            check_c(ours(), found[who], tolerance)
+    return found
+
+
+def measure(quick: bool) -> Iterator[Line]:
+    """The lines."""
+    contestants = {who: partial(repeated, learner) for who, learner in learners().items()}
     yield from lines(MODEL, "us a batch", in_turn(contestants, rounds(quick)), 1e6 / BATCHES)
-    for learner in learners.values():
-        if isinstance(learner, CBatch):
-            learner.close()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class CAgent:
                 found[f"{name}.{key}"] = array
         return found
 
-    def close(self) -> None:
+    def __del__(self) -> None:
         self._library.agent_free(self._agent)
 
 
@@ -120,4 +120,3 @@ def check(library: ctypes.CDLL, spec: Spec, sizes: tuple[int, int], tolerance: f
         team, key = name.split(".")
         expected = getattr(getattr(ours, team), key)
         assert_allclose(array, expected, tolerance, tolerance * np.abs(expected).max(), name)
-    theirs.close()

@@ -107,6 +107,5 @@ class CTeam:
             found[name] = np.ctypeslib.as_array((ctypes.c_double * size).from_address(address))
         return found
 
-    def close(self) -> None:
-        """Free its memory."""
+    def __del__(self) -> None:
         self._library.team_free(self._team)

@@ -65,7 +65,7 @@ class Line(NamedTuple):
 
     def text(self) -> str:
         ratio = "" if self.ratio is None else f"{self.ratio.text(3)} x"
-        return f"    {self.who:34} {self.value.text(4):26} {self.unit:18} {ratio}"
+        return f"    {self.who:34} {self.value.text(4):26} {self.unit:22} {ratio}".rstrip()
 
 
 Lines = Iterable[Line]

@@ -1,6 +1,6 @@
 """What recording costs: CPU an event, bytes, speed of reading, memory, beside h5py alone.
 
-    python tests/benchmarks/recorder.py [--quick] [--json PATH] [--events 1e7]
+    python tests/benchmarks/recorder.py [--quick] [--json PATH] [--events 1e8]
 
 The events are those of a learning async/cartpole, repeated. Each measurement is a process of its
 own, the reference's between ours: h5py's gzip filter writing the same columns into one file that it
@@ -10,7 +10,6 @@ keeps open. CPU is that of all threads, and includes sealing.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import neurosim
 from neurosim.record import FolderStore, Recorder, open_run, schema, seal
 
 ROUNDS = 3
+EVENTS = 5_000_000
 STEP = 10_000  # events handed over at a time, as those of a step are
 KINDS = (("gzip", "float32"), ("gzip", "float64"), ("lz4", "float32"), ("none", "float32"))
 Columns = dict[str, np.ndarray]
@@ -125,8 +125,16 @@ def measure_one(source: Path, total: int, who: str, compression: str, values: st
         path = write_ours(run, events, compression) if who == OURS else write_h5py(run, events)
         cpu = time.process_time() - began - making
         speed = reading(path, total) if who == OURS else 0.0
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(1e9 * cpu / total, path.stat().st_size / total, speed, peak)
+        print(1e9 * cpu / total, path.stat().st_size / total, speed, peak_memory())
+
+
+def peak_memory() -> float:
+    """Of this process, in MB; nan where there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return np.nan
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) / 1024
 
 
 def reading(path: Path, total: int) -> float:
@@ -147,7 +155,7 @@ def in_process(source: Path, total: int, who: str, *kind: str) -> list[float]:
     return [float(x) for x in done.stdout.split()]
 
 
-def measure(total: int, quick: bool) -> Iterator[Line]:
+def measure(quick: bool, total: int = EVENTS) -> Iterator[Line]:
     """All kinds; quick: once, a tenth of the events."""
     total = total // (10 if quick else 1) // STEP * STEP
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +176,7 @@ def measure(total: int, quick: bool) -> Iterator[Line]:
 def main() -> None:
     """The benchmark, or one of its processes."""
     parser = arguments(__doc__)
-    parser.add_argument("--events", type=float, default=1e7)
+    parser.add_argument("--events", type=float, default=EVENTS, help="for example 1e8")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     total = int(options.events)
@@ -176,7 +184,7 @@ def main() -> None:
         source, *what = options.one
         measure_one(Path(source), total, *what)
         return
-    run("recorder", partial(measure, total), options)
+    run("recorder", partial(measure, total=total), options)
 
 
 if __name__ == "__main__":

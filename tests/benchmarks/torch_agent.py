@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.testing import assert_allclose
 from torch import nn
 
 from neurosim.learners import MapProp
 from neurosim.memory import Team
+from neurosim.spec import Spec
 
 torch.set_num_threads(1)
 
@@ -105,3 +107,16 @@ class TorchAgent:
             for name in ("actor", "critic")
             for n, parameter in enumerate(getattr(self, name).parameters)
         }
+
+
+def check(spec: Spec, sizes: tuple[int, int]) -> None:
+    """Both must have the same weights after eight steps with the same actions, but for rounding."""
+    ours = MapProp(spec, *sizes, 0)
+    theirs = TorchAgent(ours)
+    observations = np.random.default_rng(0).normal(scale=0.1, size=(9, sizes[0]))
+    theirs.begin(observations[0], int(ours.begin(observations[0]).argmax()))
+    for observation in observations[1:]:
+        theirs.step(observation, 1.0, int(ours.step(observation, 1.0).argmax()))
+    for key, array in theirs.weights().items():
+        team, weight = key.split(".")
+        assert_allclose(array, ours.weights(team)[weight], 1e-9, 1e-9, key)

@@ -32,6 +32,7 @@ from benchmarks.numpy_agent import NumpyAgent
 import neurosim
 from neurosim.learners import MapProp
 from neurosim.progress import display
+from neurosim.training import Episode
 
 EPISODES, QUICK_EPISODES = 150, 40
 STEPS = 2000  # of a round of anything but a run
@@ -53,7 +54,7 @@ def whole_run(episodes: int) -> float:
         display({model.name: episodes}, quiet=False) as show,
     ):
 
-        def on_episode(episode: neurosim.training.Episode) -> None:
+        def on_episode(episode: Episode) -> None:
             nonlocal steps
             steps += episode.length
             show(model.name, episode)
