@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from neurosim.plots import style
 
 JUDGED = {"units": (64, 1024), "layers": (2, 64), "samples": (1, 2**20)}  # sizes, ends included
+LABELS = {"units": "units a layer", "layers": "hidden layers of 64 units"}
 
 
 class Law(NamedTuple):
@@ -63,18 +64,19 @@ def draw(laws: list[Law], path: Path) -> None:
     """A panel for each law: medians with the range of the rounds, and exact proportion."""
     style.check_figure_path(path)
     style.apply()
-    figure = Figure(figsize=(7.0, 5.6))
+    figure = Figure(figsize=(7.5, 5.6))
     for axes, law in zip(figure.subplots(2, 2).flat, laws, strict=True):
-        amounts = np.array(list(law.amounts.values()))
+        sizes, amounts = np.array(list(law.amounts)), np.array(list(law.amounts.values()))
         seconds = np.array(list(law.seconds.values()))
         median = np.median(seconds, axis=1)
         spread_ = np.abs(np.stack([seconds.min(axis=1), seconds.max(axis=1)]) - median)
-        axes.errorbar(amounts, 1e6 * median, 1e6 * spread_, fmt="o", ms=4, label="measured")
+        axes.errorbar(sizes, 1e6 * median, 1e6 * spread_, fmt="o", ms=4, label="measured")
         constant = law.constant(dict(zip(law.seconds, median.tolist(), strict=True)))
-        axes.plot(amounts, 1e6 * constant * amounts, "--", label="in proportion")
+        axes.plot(sizes, 1e6 * constant * amounts, "--", label=f"∝ {law.amount}")
         axes.set(xscale="log", yscale="log", title=law.case)
-        axes.set(xlabel=law.amount, ylabel=f"time of {law.of} (µs)")
-        for n, x, y in zip(law.amounts, amounts, 1e6 * median, strict=True):
-            axes.annotate(f"{n}", (x, y), (4, -9), textcoords="offset points", fontsize=7)
-    style.add_legend(figure, figure.axes[0])
+        axes.set(xlabel=LABELS[law.size], ylabel=f"time of {law.of} (µs)")
+        axes.set_xticks(sizes, map(str, sizes))
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0.5e6 * median.min())
+        axes.legend(loc="upper left")
     style.save_figure(figure, path)
