@@ -155,9 +155,9 @@ def in_process(source: Path, total: int, who: str, *kind: str) -> list[float]:
     return [float(x) for x in done.stdout.split()]
 
 
-def measure(quick: bool, total: int = EVENTS) -> Iterator[Line]:
-    """All kinds; quick: once, a tenth of the events."""
-    total = total // (10 if quick else 1) // STEP * STEP
+def measure(quick: bool, events: float | None = None) -> Iterator[Line]:
+    """All kinds; quick: once, and fewer events where no number is given."""
+    total = int(events or (EVENTS // 10 if quick else EVENTS)) // STEP * STEP
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "events.npz"
         make_events(source)
@@ -176,15 +176,14 @@ def measure(quick: bool, total: int = EVENTS) -> Iterator[Line]:
 def main() -> None:
     """The benchmark, or one of its processes."""
     parser = arguments(__doc__)
-    parser.add_argument("--events", type=float, default=EVENTS, help="for example 1e8")
+    parser.add_argument("--events", type=float, help=f"instead of {EVENTS:.0e}")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    total = int(options.events)
     if options.one:
         source, *what = options.one
-        measure_one(Path(source), total, *what)
+        measure_one(Path(source), int(options.events), *what)
         return
-    run("recorder", partial(measure, total=total), options)
+    run("recorder", partial(measure, events=options.events), options)
 
 
 if __name__ == "__main__":
