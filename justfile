@@ -34,7 +34,6 @@ docs:
 mutants:
     {{python}} tests/mutants.py
 
-# Speed, as ratios to named references.
-bench:
-    {{python}} tests/benchmarks/agent_step.py
-    {{python}} tests/benchmarks/recorder.py
+# Speed, beside named references; such as: just bench agent_step batch --quick
+bench *arguments:
+    {{python}} tests/benchmarks {{arguments}}

@@ -1,90 +1,171 @@
-"""Time of one agent step (actor and critic) of CartPole's model, as ratios to NumPy.
+"""Time of one agent step (actor and critic), synchronous, beside NumPy, C and PyTorch.
 
-    python tests/benchmarks/agent_step.py
+    python tests/benchmarks/agent_step.py [--quick] [--json PATH]
 
-Each round times neurosim and both references in turn, in this one process, on observations of real
-episodes; the ratios are taken round by round, so that they hold where the machine's speed drifts.
+For each model a round is a number of steps on observations of real episodes under random actions.
+neurosim and NumPy are called from Python step by step, C makes all steps of a round by itself.
+The C agent must first have neurosim's values and parameters after eight steps, to rounding.
 
-plain  the transcription of the algorithm in tests/oracle.py: vectorised by layer, written to be
-       read, a new array for each expression.
-tuned  tests/benchmarks/numpy_agent.py: flat vectors, everything in place, nothing computed twice.
+NumPy, tuned  numpy_agent.py: flat vectors, everything in place, nothing computed twice.
+NumPy, plain  the transcription of the algorithm in tests/oracle.py: vectorised by layer, written to
+              be read, a new array for each expression.
+C             agent_step.c by hand, gcc -O3 -march=native: fused products, vectors of 64 bytes.
+PyTorch       torch_agent.py: the step of the baseline `backprop/cartpole`, eager, one thread; it
+              must first have the weights of neurosim's step of that model.
 """
 
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import oracle
+from benchmarks import c_agent
+from benchmarks.harness import OURS, Line, cpu_seconds, in_turn, lines, main, rounds
 from benchmarks.numpy_agent import NumpyAgent
 from bridge import settings_of, state_of
 
 import neurosim
+from neurosim.errors import InputError
 from neurosim.learners import MapProp
+from neurosim.spec import Spec
 from neurosim.tasks import Environment
 
-ROUNDS = 15
-EPISODE = 200  # steps of each timed episode
+SIZES = {"cartpole": (4, 2), "acrobot": (6, 3), "mountaincar": (2, 1), "lunarlander": (8, 4)}
+C = {"C, float64": ((), 1e-9), "C, float32": (c_agent.SINGLE, 2e-3)}  # flags, tolerance
+EPISODE = 200  # steps of a round
+SCALE = 1e6 / (EPISODE - 1)
 
 
-def observations() -> np.ndarray:
-    """Observations (EPISODE, 4) of CartPole under random pushes."""
-    spec = neurosim.load("cartpole").spec
-    environment, rng = Environment(spec.task, "softmax"), np.random.default_rng(0)
+def observations(spec: Spec, n: int) -> np.ndarray:
+    """Observations (EPISODE, n) of the task under random actions; random ones without it."""
+    rng = np.random.default_rng(0)
+    try:
+        environment = Environment(spec.task, spec.actor.output)
+    except InputError:
+        return rng.normal(scale=0.1, size=(EPISODE, n))
     seen = [environment.reset(0)]
     while len(seen) < EPISODE:
-        observation, _, terminated, _ = environment.step(int(rng.integers(2)))
+        action = environment.action(rng.normal(size=environment.n_actions))
+        observation, _, terminated, _ = environment.step(action)
         seen.append(environment.reset(len(seen)) if terminated else observation)
     return np.array(seen)
 
 
-def plain_agent() -> tuple[Callable[[np.ndarray], object], Callable[[np.ndarray], object]]:
-    """First and later step of the oracle with the weights of seed 0, and noise of its own."""
-    spec = neurosim.load("cartpole").spec
-    ours, rng = MapProp(spec, 4, 2, 0), np.random.default_rng(0)
-    actor, critic = settings_of(spec, "actor", 4, 2), settings_of(spec, "critic", 4, 1)
-    agent = oracle.Agent(actor, critic, state_of(ours.actor), state_of(ours.critic))
+def tuned(spec: Spec, sizes: tuple[int, int]) -> NumpyAgent:
+    """The NumPy agent with the settings of a model."""
+    actor, critic = spec.actor, spec.critic
+    return NumpyAgent(
+        sizes[0],
+        actor.units,
+        sizes[1],
+        output=actor.output,
+        actor_alpha=actor.alpha,
+        actor_var=actor.var,
+        critic_alpha=critic.alpha,
+        critic_var=critic.var,
+        temperature=1.0 if actor.T is None else actor.T,
+        lambda_=actor.lambda_,
+        anneal_to=actor.anneal_to[0],
+        anneal_steps=spec.learning.anneal_steps,
+    )
 
-    def noise(output: float | np.ndarray) -> list[float | np.ndarray]:
-        return [rng.standard_normal(64), rng.standard_normal(32), output]
 
-    def step(observation: np.ndarray, reward: float | None = 1.0) -> None:
-        draws = noise(rng.random()), noise(rng.standard_normal(1))
-        agent.step(observation, *draws, reward)
+class Plain:
+    """The oracle with the weights of seed 0, and noise of its own."""
 
-    return lambda observation: step(observation, None), step
+    def __init__(self, spec: Spec, sizes: tuple[int, int]) -> None:
+        ours = MapProp(spec, *sizes, 0)
+        settings = settings_of(spec, "actor", *sizes), settings_of(spec, "critic", sizes[0], 1)
+        states = state_of(ours.actor), state_of(ours.critic)
+        self._agent = oracle.Agent(*settings, *states, reward_bound=spec.learning.reward_bound)
+        self._softmax, self._outputs = spec.actor.output == "softmax", sizes[1]
+        self._units, self._rng = spec.actor.units, np.random.default_rng(0)
+
+    def begin(self, observation: np.ndarray) -> None:
+        self.step(observation, None)
+
+    def step(self, observation: np.ndarray, reward: float | None) -> None:
+        rng = self._rng
+        action = rng.random() if self._softmax else rng.standard_normal(self._outputs)
+        hidden = [[rng.standard_normal(n) for n in self._units] for _ in range(2)]
+        actor, critic = [*hidden[0], action], [*hidden[1], rng.standard_normal(1)]
+        self._agent.step(observation, actor, critic, reward)
 
 
-def main() -> None:
-    """Time the three in turn and print the medians and ratios."""
-    ours, tuned = MapProp(neurosim.load("cartpole").spec, 4, 2, 0), NumpyAgent()
-    contestants = {
-        "neurosim": (ours.begin, lambda observation: ours.step(observation, 1.0)),
-        "plain": plain_agent(),
-        "tuned": (tuned.begin, lambda observation: tuned.step(observation, 1.0)),
+def by_steps(agent: Any, seen: np.ndarray) -> float:
+    """CPU seconds of all later steps, called one by one."""
+
+    def steps() -> None:
+        for observation in seen[1:]:
+            agent.step(observation, 1.0)
+
+    agent.begin(seen[0])
+    return cpu_seconds(steps)
+
+
+def at_once(agent: c_agent.CAgent, seen: np.ndarray) -> float:
+    """The same of the C agent, in one call."""
+    agent.begin(seen[0])
+    return cpu_seconds(lambda: agent.steps(seen[1:], 1.0))
+
+
+def in_c(spec: Spec, sizes: tuple[int, int]) -> dict[str, c_agent.CAgent]:
+    """The C agents, checked; none without a compiler."""
+    found = {}
+    for who, (flags, tolerance) in C.items():
+        library = c_agent.library(*flags)
+        if library is not None:
+            c_agent.check(library, spec, sizes, tolerance)
+            found[who] = c_agent.CAgent(library, MapProp(spec, *sizes, 0))
+    return found
+
+
+def model(name: str, quick: bool) -> Iterator[Line]:
+    """Lines of one model."""
+    spec, sizes = neurosim.load(name).spec, SIZES[name]
+    seen = observations(spec, sizes[0])
+    agents = {
+        OURS: MapProp(spec, *sizes, 0),
+        "NumPy, tuned": tuned(spec, sizes),
+        "NumPy, plain": Plain(spec, sizes),
     }
-    seen = observations()
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for round_ in range(ROUNDS + 1):
-        for name, (begin, step) in contestants.items():
-            begin(seen[0])
-            start = time.perf_counter()
-            for observation in seen[1:]:
-                step(observation)
-            if round_ > 0:  # the first one warms up
-                times[name].append((time.perf_counter() - start) / (EPISODE - 1))
-    for name, values in times.items():
-        ratios = sorted(v / own for v, own in zip(values, times["neurosim"], strict=True))
-        print(
-            f"{name:9} {1e6 * statistics.median(values):8.1f} us a step   "
-            f"{statistics.median(ratios):6.1f} x neurosim ({ratios[0]:.1f} to {ratios[-1]:.1f})"
-        )
+    contestants = {who: partial(by_steps, agent, seen) for who, agent in agents.items()}
+    contestants |= {who: partial(at_once, agent, seen) for who, agent in in_c(spec, sizes).items()}
+    yield from lines(name, "us a step", in_turn(contestants, rounds(quick)), SCALE)
+
+
+def backprop(quick: bool) -> Iterator[Line]:
+    """The baseline by backprop, beside PyTorch and beside neurosim's own rule."""
+    try:
+        from benchmarks.torch_agent import TorchAgent, check
+    except ImportError:
+        print("  PyTorch is not installed: it is left out")
+        return
+    name, sizes = "backprop/cartpole", SIZES["cartpole"]
+    spec = neurosim.load(name).spec
+    check(spec, sizes)
+    seen = observations(spec, sizes[0])
+    agents = {
+        OURS: MapProp(spec, *sizes, 0),
+        "neurosim, MAP propagation": MapProp(neurosim.load("cartpole").spec, *sizes, 0),
+        "PyTorch": TorchAgent(MapProp(spec, *sizes, 0)),
+    }
+    contestants = {who: partial(by_steps, agent, seen) for who, agent in agents.items()}
+    yield from lines(name, "us a step", in_turn(contestants, rounds(quick)), SCALE)
+
+
+def measure(quick: bool) -> Iterator[Line]:
+    """All models; quick: `cartpole` and its baseline."""
+    for name in list(SIZES)[: 1 if quick else None]:
+        yield from model(name, quick)
+    yield from backprop(quick)
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, measure, __doc__)

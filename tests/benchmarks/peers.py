@@ -29,13 +29,17 @@ Brian2    sources and targets are NeuronGroups with Poisson threshold events; Sy
           Cython: run from Python; the time of a run of one step is subtracted.
 """
 
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.harness import spread
 
 import neurosim
 from neurosim.kernels import traffic
@@ -149,12 +153,6 @@ def brian_program(steps: int, folder: str) -> Callable[[], Deliveries]:
     return run
 
 
-def spread(values: Sequence[float], form: str) -> str:
-    """Median, lowest and highest."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
-
-
 def main() -> None:
     """Time neurosim in turn with each kind of Brian2 run; print medians and ratios."""
     ours = neurosim_team()
@@ -167,13 +165,11 @@ def main() -> None:
                 theirs = build(steps, folder)
                 theirs()
                 rounds = [(ours(), theirs()["values"]) for _ in range(ROUNDS)]
-            print(f"Brian2 {kind}, dt = 1/{steps}: {spread([1e-6 * b for _, b in rounds], '.1f')}")
+            print(f"Brian2 {kind}, dt = 1/{steps}: {spread(1e-6 * b for _, b in rounds).text(3)}")
             for count in ("values", "all"):
                 rates, ratios = zip(*((a[count], a[count] / b) for a, b in rounds), strict=True)
-                print(
-                    f"  neurosim, {count:6}  {spread([1e-6 * rate for rate in rates], '.1f')}   "
-                    f"{spread(ratios, '.2f')} x"
-                )
+                ours_rate = spread(1e-6 * rate for rate in rates).text(3)
+                print(f"  neurosim, {count:6}  {ours_rate}   {spread(ratios).text(3)} x")
 
 
 if __name__ == "__main__":

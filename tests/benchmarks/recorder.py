@@ -1,6 +1,6 @@
-"""What recording costs: CPU an event, bytes, speed of reading, memory, against h5py alone.
+"""What recording costs: CPU an event, bytes, speed of reading, memory, beside h5py alone.
 
-python tests/benchmarks/recorder.py [--events 1e7]
+    python tests/benchmarks/recorder.py [--quick] [--json PATH] [--events 1e8]
 
 The events are those of a learning async/cartpole, repeated. Each measurement is a process of its
 own, the reference's between ours: h5py's gzip filter writing the same columns into one file that it
@@ -10,21 +10,26 @@ keeps open. CPU is that of all threads, and includes sealing.
 from __future__ import annotations
 
 import argparse
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.harness import OURS, Line, arguments, in_turn, lines, run, spread
+
 import neurosim
 from neurosim.record import FolderStore, Recorder, open_run, schema, seal
 
+ROUNDS = 3
+EVENTS = 5_000_000
 STEP = 10_000  # events handed over at a time, as those of a step are
 KINDS = (("gzip", "float32"), ("gzip", "float64"), ("lz4", "float32"), ("none", "float32"))
 Columns = dict[str, np.ndarray]
@@ -105,7 +110,7 @@ def grow(dataset: h5py.Dataset, columns: list[np.ndarray]) -> None:
         columns.clear()
 
 
-def measure(source: Path, total: int, who: str, compression: str, values: str) -> None:
+def measure_one(source: Path, total: int, who: str, compression: str, values: str) -> None:
     """In a process of its own: print CPU ns an event, bytes an event, M events read/s, peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         for _ in repeated(source, values, STEP):
@@ -117,11 +122,19 @@ def measure(source: Path, total: int, who: str, compression: str, values: str) -
         began = time.process_time()
         events = repeated(source, values, total)
         run = Path(folder) / "run"
-        path = write_ours(run, events, compression) if who == "ours" else write_h5py(run, events)
+        path = write_ours(run, events, compression) if who == OURS else write_h5py(run, events)
         cpu = time.process_time() - began - making
-        speed = reading(path, total) if who == "ours" else 0.0
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(1e9 * cpu / total, path.stat().st_size / total, speed, peak)
+        speed = reading(path, total) if who == OURS else 0.0
+        print(1e9 * cpu / total, path.stat().st_size / total, speed, peak_memory())
+
+
+def peak_memory() -> float:
+    """Of this process, in MB; nan where there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return np.nan
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) / 1024
 
 
 def reading(path: Path, total: int) -> float:
@@ -135,44 +148,42 @@ def reading(path: Path, total: int) -> float:
     return slowest
 
 
-def main() -> None:
-    """Measure in turns and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--events", type=float, default=1e7)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    total = int(options.events) // STEP * STEP
-    if options.one:
-        source, *what = options.one
-        measure(Path(source), total, *what)
-        return
+def in_process(source: Path, total: int, who: str, *kind: str) -> list[float]:
+    """What `measure_one` prints."""
+    command = [sys.executable, __file__, "--events", str(total), "--one", str(source), who, *kind]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(x) for x in done.stdout.split()]
+
+
+def measure(quick: bool, events: float | None = None) -> Iterator[Line]:
+    """All kinds; quick: once, and fewer events where no number is given."""
+    total = int(events or (EVENTS // 10 if quick else EVENTS)) // STEP * STEP
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "events.npz"
         make_events(source)
-        found: dict[tuple[str, str, str], list[list[float]]] = {}
-        for _ in range(options.repeats):
-            for compression, values in KINDS:
-                for who in ("ours", "h5py") if compression == "gzip" else ("ours",):
-                    key = (who, compression, values)
-                    command = [sys.executable, __file__, "--events", str(total), "--one", source]
-                    done = subprocess.run(
-                        [*command, *key], check=True, capture_output=True, text=True
-                    )
-                    found.setdefault(key, []).append([float(x) for x in done.stdout.split()])
-    print(f"{total:.0e} events, medians of {options.repeats}")
-    print("who   compression values   ns CPU  bytes  M read/s  peak MB")
-    for (who, compression, values), rows in found.items():
-        ns, size, speed, peak = map(statistics.median, zip(*rows, strict=True))
-        read = f"{speed:8.0f}" if speed else "       -"
-        print(f"{who:5} {compression:11} {values:8} {ns:6.0f} {size:6.2f} {read} {peak:8.0f}")
-    for values in ("float32", "float64"):
-        pairs = zip(found["ours", "gzip", values], found["h5py", "gzip", values], strict=True)
-        ratios = [ours[0] / theirs[0] for ours, theirs in pairs]
-        print(
-            f"gzip, {values}: {statistics.median(ratios):.2f} x h5py "
-            f"({min(ratios):.2f}-{max(ratios):.2f})"
-        )
+        for kind in KINDS:
+            case = ", ".join(kind)
+            recorders = (OURS, "h5py") if kind[0] == "gzip" else (OURS,)
+            contestants = {who: partial(in_process, source, total, who, *kind) for who in recorders}
+            found = in_turn(contestants, 1 if quick else ROUNDS)
+            columns = {who: list(zip(*rows, strict=True)) for who, rows in found.items()}
+            for n, unit in enumerate(("ns CPU an event", "bytes an event")):
+                yield from lines(case, unit, {who: c[n] for who, c in columns.items()})
+            for n, unit in ((2, "M rows read/s"), (3, "MB at most")):
+                yield Line(case, OURS, unit, spread(columns[OURS][n]))
+
+
+def main() -> None:
+    """The benchmark, or one of its processes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--events", type=float, help=f"instead of {EVENTS:.0e}")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        source, *what = options.one
+        measure_one(Path(source), int(options.events), *what)
+        return
+    run("recorder", partial(measure, events=options.events), options)
 
 
 if __name__ == "__main__":
