@@ -108,11 +108,20 @@ def test_a_mark_stands_where_its_measure_is_at_the_first_point_of_a_line() -> No
     )
     names = [(a, d) for a in "ab" for d in "012"]
     points = [plot.Point(each, [1.0, 2.0], 1.5, (1.0, 2.0)) for each in names]
-    figure = plot.draw(axes, [plot.Panel("return", points)], marks=[0.75, np.inf])
+    marks = plot.Marks("angle (degrees)", [0.75, np.inf])
+    figure = plot.draw(axes, [plot.Panel("return", points)], marks)
     panel = figure.axes[0]
-    upright = [line for line in panel.lines if line.get_label() == "predicted limit"]
+    upright = [
+        line for line in panel.lines if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
     assert [line.get_xdata()[0] for line in upright] == [0.75]
     assert len(figure.axes) == 1
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["setting = a", "setting = b", "angle (degrees)"]
+    of_one = [plot.Point((d,), [1.0, 2.0], 1.5, (1.0, 2.0)) for d in "012"]
+    (alone,) = plot.draw(axes[1:], [plot.Panel("return", of_one)], marks).legends
+    assert [text.get_text() for text in alone.get_texts()] == ["angle (degrees)"]
 
 
 def test_exploration_is_the_share_of_cells_that_the_first_episodes_visited(

@@ -63,9 +63,9 @@ def draw(
             va="center",
             fontsize=8,
         )
-    left.set_xlabel(axis)
+    style.count_along(left, axis)
     left.set_ylabel("unit")
-    left.set_title(title, fontsize=9)
+    style.add_title(figure, title)
     bar = figure.colorbar(image, ax=left, extend="both", pad=0.01)
     bar.ax.set_title("value", fontsize=8)
     return figure

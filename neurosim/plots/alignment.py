@@ -47,7 +47,9 @@ def draw(runs: Mapping[str, Mapping[str, Alignment]]) -> Figure:
         right.yaxis.set_minor_locator(NullLocator())
     for axes in panels[-1]:
         axes.set_xlabel("layer, the last one the output")
-    style.add_legend(figure, panels[0, 0], "median and 10 to 90 % of the recorded steps")
+    steps = style.spanned(found.row.size for of_run in runs.values() for found in of_run.values())
+    title = f"median and 10 to 90 % of the recorded steps, {steps} of each run"
+    style.add_legend(figure, panels[0, 0], title)
     return figure
 
 

@@ -63,7 +63,7 @@ def draw(teams: Mapping[str, Team], title: str) -> Figure:
     actor, critic = teams.values()
     _draw_td_error(axes, actor, critic)
     _draw_gate(axes, critic)
-    figure.suptitle(title, fontsize=9)
+    style.add_title(figure, title)
     handles = [
         Line2D([], [], color=VALUES, marker="^", ms=5, label="values, up"),
         Line2D([], [], color=ERRORS, marker="v", ms=5, label="error packets, down"),

@@ -134,8 +134,8 @@ def _measured(names: Sequence[str], condition: Condition, runs: Path) -> Floats:
 
 def _panels(
     grid: Grid, compared: Sequence[Compared]
-) -> tuple[list[comparison.Panel], list[float] | None]:
-    """What the figure shows: the score, then each measure; and where the marks are, if any."""
+) -> tuple[list[comparison.Panel], comparison.Marks | None]:
+    """What the figure shows: the score, then each measure; and what is marked, if anything."""
     score = [
         comparison.Point(each.point, each.scores, each.sample.mean, each.sample[4:6])
         for each in compared
@@ -150,7 +150,8 @@ def _panels(
     if grid.mark is None:
         return panels, None
     marked = panels[1 + grid.measures.index(grid.mark)].points
-    return panels, [point.middle for point in marked[:: len(grid.axes[-1].settings)]]
+    places = [point.middle for point in marked[:: len(grid.axes[-1].settings)]]
+    return panels, comparison.Marks(MEASURES[grid.mark].label, places)
 
 
 def _relaxations(condition: Condition, runs: Path) -> dict[str, Relaxation]:
