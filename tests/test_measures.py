@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+import neurosim
 from neurosim import cli
+from neurosim.analysis.alignment import alignment
+from neurosim.analysis.relaxation import relaxation
+from neurosim.analysis.replay import Step, replay
 from neurosim.errors import InputError
 from neurosim.plots import comparison as plot
-from neurosim.studies import grid
+from neurosim.record.reader import Run
+from neurosim.spec import TEAMS
+from neurosim.studies import grid, measures
 from neurosim.studies.measures import MEASURES
 
 STUDY = """
@@ -99,6 +106,31 @@ def test_the_page_has_medians_and_the_relaxation_has_a_figure(study: Path) -> No
     assert "![relaxation](relaxation.png)" in text
     for name in ("comparison.png", "comparison.pdf", "relaxation.png", "relaxation.pdf"):
         assert (study / "out" / name).stat().st_size > 5_000
+
+
+def test_a_run_is_replayed_once_for_all_its_measures(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = grid.find(str(study / "study.toml"))
+    assert asked is not None
+    replayed = []
+
+    def counted(run: Run, team: str) -> Iterator[Step]:
+        replayed.append(team)
+        return replay(run, team)
+
+    monkeypatch.setattr(measures, "replay", counted)
+    with neurosim.open(asked.conditions()[0].folders(study / "runs")[0]) as run:
+        subject = measures.Subject(run)
+        for name in ("residual", "cosine", "residual"):
+            MEASURES[name].of(subject)
+        assert replayed == [*TEAMS]
+        for team, found in zip(TEAMS, subject.alignments, strict=True):
+            for mine, theirs in (
+                *zip(subject.relaxations[team], relaxation(run, team), strict=True),
+                *zip(found, alignment(run, team), strict=True),
+            ):
+                np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_mark_stands_where_its_measure_is_at_the_first_point_of_a_line() -> None:
