@@ -278,6 +278,31 @@ def test_wrong_input_is_named_with_its_remedy_and_nothing_is_written(
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("package", "extra", "command"),
+    [
+        ("optuna", "tune", ["tune", "cartpole", "--trials", "1"]),
+        ("distributed", "cluster", ["run", "cartpole", "--scheduler", "tcp://127.0.0.1:1"]),
+        ("tensorboardX", "tensorboard", ["run", "cartpole", "--tensorboard", "board"]),
+        ("moviepy", "video", ["run", "cartpole", "--video", "films"]),
+        ("hdf5plugin", "lz4", ["run", "cartpole", "--set", "storage.compression=lz4"]),
+        ("Box2D", "box2d", ["run", "lunarlander"]),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    do: Neurosim, monkeypatch: pytest.MonkeyPatch, package: str, extra: str, command: list[str]
+) -> None:
+    loaded = [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]
+    for name in (package, *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in loaded:
+        monkeypatch.delitem(sys.modules, name)
+    done = do(*command, "--quiet")
+    assert done.status == 2
+    assert f"pip install 'neurosim[{extra}]'" in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_an_out_that_cannot_be_made_is_reported(do: Neurosim) -> None:
     Path("file").touch()
     done = do("run", "cartpole", "--episodes", 1, "--quiet", "--out", "file/runs", *SMALL)
