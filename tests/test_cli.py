@@ -20,7 +20,8 @@ import pytest
 from matplotlib.image import imread
 
 import neurosim
-from neurosim import cli, spec
+from neurosim import cli, progress, spec
+from neurosim.training import Episode
 
 Contents = Callable[[Path], dict[str, Any]]
 
@@ -730,6 +731,20 @@ def test_a_pipe_gets_a_line_for_each_tenth_of_a_run(do: Neurosim) -> None:
         f"cartpole seed 0: {k} of 20, return {returns[:k].mean():.1f}" for k in range(2, 21, 2)
     ]
     assert "\x1b" not in done.err
+
+
+def test_a_notebook_gets_the_lines_of_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bar would be a widget, of which the saved notebook keeps nothing."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    with progress.display({"mine": 2}) as on_episode:
+        for number in (1, 2):
+            on_episode("mine", Episode(number, 1.5, 3))
+    assert capsys.readouterr().err.splitlines() == [
+        "mine: 1 of 2, return 1.5000",
+        "mine: 2 of 2, return 1.5000",
+    ]
 
 
 def test_of_many_runs_a_pipe_gets_a_line_for_each(do: Neurosim) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 import neurosim
 from neurosim import cli
@@ -148,6 +150,13 @@ def test_runs_of_other_settings_are_other_lines(runs: dict[str, str], saved: lis
     assert said == [f"{LONG}_layers+actor.N={N}, 1 run, dots its episodes" for N in (2, 3)]
     cli.main(["plot", "learning-curve", runs["few"], "-o", "a.png"])
     assert "+" not in saved[1].legends[0].get_texts()[0].get_text()
+
+
+def test_a_notebook_shows_a_figure_as_it_is_saved() -> None:
+    figure: Any = learning_curve.draw({"a": [np.arange(3.0)]})
+    with Image.open(io.BytesIO(figure._repr_png_())) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == tuple(figure.get_size_inches() * figure.dpi)
 
 
 def test_a_comparison_and_panels_keep_to_it_too() -> None:

@@ -33,7 +33,7 @@ def draw(lines: Sequence[Line], title: str) -> Figure:
     """
     style.apply()
     actions = lines[0].shares.share.shape[1]
-    figure = Figure(figsize=(1.6 + 2.1 * actions, 2.8))
+    figure = style.Figure(figsize=(1.6 + 2.1 * actions, 2.8))
     panels = figure.subplots(1, actions, sharex=True, sharey=True, squeeze=False)[0]
     scores = np.array([line.average_return for line in lines])
     scale = ScalarMappable(Normalize(scores.min(), scores.max()), SHADES)

@@ -25,7 +25,7 @@ def draw(
     axis : what the raster's columns are.
     """
     style.apply()
-    figure = Figure(figsize=(8.2, 4.2))
+    figure = style.Figure(figsize=(8.2, 4.2))
     left, *right = figure.subplots(1, 4, sharey=True, width_ratios=[5, 1.2, 1.2, 1.2])
     low, high = np.nanpercentile(raster.values, [100 - SHOWN, SHOWN])
     image = left.imshow(

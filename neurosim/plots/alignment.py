@@ -27,7 +27,7 @@ def draw(runs: Mapping[str, Mapping[str, Alignment]]) -> Figure:
     """
     style.apply()
     teams = list(next(iter(runs.values())))
-    figure = Figure(figsize=(6.8, 2.6 * len(teams) + 0.4))
+    figure = style.Figure(figsize=(6.8, 2.6 * len(teams) + 0.4))
     panels = figure.subplots(len(teams), 2, sharex=True, sharey="col", squeeze=False)
     for (left, right), team in zip(panels, teams, strict=True):
         for k, (label, found) in enumerate(runs.items()):

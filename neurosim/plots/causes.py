@@ -24,7 +24,7 @@ def draw(places: Places, units: Units, title: str) -> Figure:
     units : of the team.
     """
     style.apply()
-    figure = Figure(figsize=(6.4, 4.2))
+    figure = style.Figure(figsize=(6.4, 4.2))
     axes = figure.subplots()
     height = np.empty(units.layer.size)
     for layer in range(1, units.layer[-1] + 1):

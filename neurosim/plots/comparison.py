@@ -68,7 +68,7 @@ def draw(axes: Sequence[Axis], panels: Sequence[Panel], marks: Marks | None = No
     The figure.  Dots are runs; bars are intervals of the mean.
     """
     style.apply()
-    figure = Figure(figsize=(5.6, 1.4 + 2.2 * len(panels)))
+    figure = style.Figure(figsize=(5.6, 1.4 + 2.2 * len(panels)))
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     along = axes[-1]
     numbers = along.numbers

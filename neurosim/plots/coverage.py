@@ -23,7 +23,7 @@ def draw(
     bins : its cells along each of them.
     """
     style.apply()
-    figure = Figure(figsize=(5.2, 3.4))
+    figure = style.Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
     for index, (label, runs) in enumerate(fractions.items()):
         count = f"{len(runs)} runs" if len(runs) > 1 else "1 run"

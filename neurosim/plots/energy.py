@@ -21,7 +21,7 @@ def draw(runs: Mapping[str, Mapping[str, Range]]) -> Figure:
     """
     style.apply()
     hardware = list(next(iter(runs.values())))
-    figure = Figure(figsize=(6.4, 1.3 + 0.25 * len(runs) * len(hardware)))
+    figure = style.Figure(figsize=(6.4, 1.3 + 0.25 * len(runs) * len(hardware)))
     axes = figure.subplots()
     extremes: list[float] = []
     for index, (label, ranges) in enumerate(runs.items()):

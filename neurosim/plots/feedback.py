@@ -24,7 +24,7 @@ def draw(runs: Mapping[str, Mapping[str, FeedbackAngles]]) -> Figure:
     style.apply()
     teams = next(iter(runs.values()))
     rows = max(found.layer.shape[1] for found in teams.values())
-    figure = Figure(figsize=(3.4 * len(teams), 2.2 * rows + 0.6))
+    figure = style.Figure(figsize=(3.4 * len(teams), 2.2 * rows + 0.6))
     panels = figure.subplots(rows, len(teams), sharex=True, sharey=True, squeeze=False)
     for column, team in zip(panels.T, teams, strict=True):
         for l, axes in enumerate(column, start=2):

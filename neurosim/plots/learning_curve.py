@@ -51,7 +51,7 @@ def draw(returns: Mapping[str, Sequence[Floats]], batch: int | None = None) -> F
     the running averages and a band of one population standard deviation (ddof = 0, as published).
     """
     style.apply()
-    figure = Figure(figsize=(5.2, 3.4))
+    figure = style.Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
     _draw_on(axes, Panel(returns, batch))
     style.add_legend(figure, axes)
@@ -69,7 +69,7 @@ def draw_panels(panels: Sequence[Panel], columns: int, one_legend: bool) -> Figu
     """
     style.apply()
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(0.4 + 3.6 * columns, 0.4 + 2.9 * rows))
+    figure = style.Figure(figsize=(0.4 + 3.6 * columns, 0.4 + 2.9 * rows))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=True):
         _draw_on(axes, panel, counted=False)

@@ -22,7 +22,7 @@ def draw(runs: Mapping[str, Operations]) -> Figure:
     style.apply()
     names = [style.wrapped(label, NAME) for label in runs]
     longest = max(len(line) for name in names for line in name.split("\n"))
-    figure = Figure(figsize=(8.2 + longest / style.CHARACTERS, 1.5 + 0.5 * len(runs)))
+    figure = style.Figure(figsize=(8.2 + longest / style.CHARACTERS, 1.5 + 0.5 * len(runs)))
     made, synaptic, numbers = figure.subplots(1, 3, sharey=True, width_ratios=[3, 3, 2.6])
     y = np.arange(len(runs))[::-1]
     left = np.zeros(len(runs))

@@ -54,7 +54,7 @@ def draw(
     title : of the animation; the time is added.
     """
     style.apply()
-    figure = Figure(figsize=(6.0, 4.0), dpi=80)
+    figure = style.Figure(figsize=(6.0, 4.0), dpi=80)
     axes = figure.subplots()
     axes.set_axis_off()
     places = _places(units.layer[chosen])

@@ -25,7 +25,7 @@ def draw(teams: Mapping[str, Sequence[Moment]], title: str) -> Figure:
     move together, and of units that are agents where the predicted critical delay is the model's.
     """
     style.apply()
-    figure = Figure(figsize=(3.6 * len(teams), 3.2))
+    figure = style.Figure(figsize=(3.6 * len(teams), 3.2))
     panels = figure.subplots(1, len(teams), sharex=True, squeeze=False)[0]
     for axes, (team, moments) in zip(panels, teams.items(), strict=True):
         episode = [moment.episode for moment in moments]

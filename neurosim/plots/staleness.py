@@ -18,7 +18,7 @@ def draw(teams: Mapping[str, tuple[Floats, Integers]]) -> Figure:
     teams : for each label, what `analysis.traffic.staleness` returns.
     """
     style.apply()
-    figure = Figure(figsize=(6.4, 2.9))
+    figure = style.Figure(figsize=(6.4, 2.9))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for d, (axes, what) in enumerate(zip(panels, ("values", "errors"), strict=True)):
         for index, (label, (edges, uses)) in enumerate(teams.items()):

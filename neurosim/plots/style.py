@@ -1,15 +1,16 @@
 """One look for all figures: colour-blind safe, units on the axes, PNG and PDF."""
 
+import io
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neurosim.errors import RunError
@@ -22,6 +23,15 @@ CHARACTERS = 13  # in an inch, of a legend or title
 HANDLE = 8  # characters that a legend's handle and gap take
 LINE = 0.17  # inches, of a legend
 BREAK = "\N{ZERO WIDTH SPACE}"
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that a notebook shows."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=self.dpi)
+        return file.getvalue()
 
 
 def apply() -> None:
@@ -64,13 +74,15 @@ def count_along(axes: Axes, what: str) -> None:
     axes.xaxis.set_major_locator(whole)
 
 
-def add_legend(figure: Figure, axes: Axes, title: str | None = None) -> None:
+def add_legend(figure: matplotlib.figure.Figure, axes: Axes, title: str | None = None) -> None:
     """One legend above all panels, of the labels in one of them; none where these have none."""
     handles, labels = axes.get_legend_handles_labels()
     add_handles(figure, dict(zip(labels, handles, strict=True)), title)
 
 
-def add_handles(figure: Figure, handles: Mapping[str, Any], title: str | None = None) -> None:
+def add_handles(
+    figure: matplotlib.figure.Figure, handles: Mapping[str, Any], title: str | None = None
+) -> None:
     """One legend above all panels, of artists by their labels.
 
     Its rows are of about one length, and the figure grows by those beyond the first one.
@@ -88,7 +100,7 @@ def add_handles(figure: Figure, handles: Mapping[str, Any], title: str | None = 
     figure.legend(artists, labels, loc="outside upper center", ncols=columns, title=title)
 
 
-def add_title(figure: Figure, text: str) -> None:
+def add_title(figure: matplotlib.figure.Figure, text: str) -> None:
     """A title above all panels, in as many lines as it takes."""
     figure.suptitle(wrapped(text, int(CHARACTERS * figure.get_figwidth())), fontsize=9)
 
@@ -106,7 +118,7 @@ def spanned(numbers: Iterable[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: matplotlib.figure.Figure, path: Path) -> None:
     """Write a figure.  Raises RunError where that fails."""
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same bits each time
     try:

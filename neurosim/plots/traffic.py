@@ -24,7 +24,7 @@ def draw(teams: Mapping[str, Series]) -> Figure:
     teams : for each label, what `analysis.traffic.series` returns.
     """
     style.apply()
-    figure = Figure(figsize=(5.6, 5.2))
+    figure = style.Figure(figsize=(5.6, 5.2))
     packets, fates, ages = figure.subplots(3, 1, sharex=True)
     for index, (label, series) in enumerate(teams.items()):
         colour = style.look(index)["color"]

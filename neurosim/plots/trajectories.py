@@ -27,7 +27,7 @@ def draw(
     style.apply()
     columns = min(len(runs), COLUMNS)
     rows = -(-len(runs) // COLUMNS)
-    figure = Figure(figsize=(1.2 + 2.9 * columns, 0.9 + 2.7 * rows))
+    figure = style.Figure(figsize=(1.2 + 2.9 * columns, 0.9 + 2.7 * rows))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(runs) :]:
         axes.set_visible(False)
