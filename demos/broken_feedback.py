@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 
 import neurosim
 from neurosim.analysis.feedback import feedback_angles
+from neurosim.plots import style
 
 episodes = int(sys.argv[1]) if len(sys.argv) > 1 else 60
 
@@ -33,6 +34,7 @@ kinds = {
 }
 
 # 2. Run each with the same seed; the angle of layer 2's weights is recorded every fifth episode.
+style.apply()  # colours that the colour-blind can tell apart
 figure, axes = plt.subplots(figsize=(6, 3.8), constrained_layout=True)
 print(f"{'feedback':20s}{'angle at first':>15s}{'at last':>10s}{'mean return':>13s}")
 for name, changes in kinds.items():

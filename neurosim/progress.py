@@ -16,12 +16,14 @@ LINES = 10  # of a run, where there is no terminal
 
 
 @contextmanager
-def display(totals: Mapping[str, int], quiet: bool) -> Iterator[Callable[[str, Episode], None]]:
+def display(
+    totals: Mapping[str, int], quiet: bool = False
+) -> Iterator[Callable[[str, Episode], None]]:
     """Show a bar for each run that has begun; gives the callback that moves the bars.
 
     Of more runs than `MANY` those that have ended are counted on a bar of their own instead.  Where
-    there is no terminal, as in a pipe, a line is written for each tenth of a run, of many runs one
-    for each that has ended.
+    there is no terminal, as in a pipe or a notebook, a line is written for each tenth of a run, of
+    many runs one for each that has ended.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ def display(totals: Mapping[str, int], quiet: bool) -> Iterator[Callable[[str, E
     """
     console = Console(stderr=True)
     many = len(totals) > MANY
-    if not (quiet or console.is_terminal or console.is_jupyter):
+    if not (quiet or console.is_terminal):
         yield _lines(totals, 1 if many else LINES)
         return
     columns = (
@@ -90,7 +92,7 @@ def _lines(totals: Mapping[str, int], parts: int) -> Callable[[str, Episode], No
 def trials(label: str, total: int, quiet: bool) -> Iterator[Callable[[int, float], None]]:
     """Show a bar for a search, or a line for each trial; gives the callback that moves it."""
     console = Console(stderr=True)
-    if not (quiet or console.is_terminal or console.is_jupyter):
+    if not (quiet or console.is_terminal):
 
         def write(ended: int, best: float) -> None:
             print(f"{label}: {ended} of {total}, best {best:.4g}", file=sys.stderr, flush=True)

@@ -277,7 +277,7 @@ def _open_study(
         import optuna
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
-        raise InputError("Tuning needs Optuna: install neurosim with its extra [tune].") from None
+        raise InputError("Tuning needs Optuna: pip install 'neurosim[tune]'.") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(

@@ -20,7 +20,8 @@ import pytest
 from matplotlib.image import imread
 
 import neurosim
-from neurosim import cli, spec
+from neurosim import cli, progress, spec
+from neurosim.training import Episode
 
 Contents = Callable[[Path], dict[str, Any]]
 
@@ -276,6 +277,31 @@ def test_wrong_input_is_named_with_its_remedy_and_nothing_is_written(
     for word in words:
         assert word in message
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "command"),
+    [
+        ("optuna", "tune", ["tune", "cartpole", "--trials", "1"]),
+        ("distributed", "cluster", ["run", "cartpole", "--scheduler", "tcp://127.0.0.1:1"]),
+        ("tensorboardX", "tensorboard", ["run", "cartpole", "--tensorboard", "board"]),
+        ("moviepy", "video", ["run", "cartpole", "--video", "films"]),
+        ("hdf5plugin", "lz4", ["run", "cartpole", "--set", "storage.compression=lz4"]),
+        ("Box2D", "box2d", ["run", "lunarlander"]),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    do: Neurosim, monkeypatch: pytest.MonkeyPatch, package: str, extra: str, command: list[str]
+) -> None:
+    loaded = [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]
+    for name in (package, *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in loaded:
+        monkeypatch.delitem(sys.modules, name)
+    done = do(*command, "--quiet")
+    assert done.status == 2
+    assert f"pip install 'neurosim[{extra}]'" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_an_out_that_cannot_be_made_is_reported(do: Neurosim) -> None:
@@ -705,6 +731,20 @@ def test_a_pipe_gets_a_line_for_each_tenth_of_a_run(do: Neurosim) -> None:
         f"cartpole seed 0: {k} of 20, return {returns[:k].mean():.1f}" for k in range(2, 21, 2)
     ]
     assert "\x1b" not in done.err
+
+
+def test_a_notebook_gets_the_lines_of_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bar would be a widget, of which the saved notebook keeps nothing."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    with progress.display({"mine": 2}) as on_episode:
+        for number in (1, 2):
+            on_episode("mine", Episode(number, 1.5, 3))
+    assert capsys.readouterr().err.splitlines() == [
+        "mine: 1 of 2, return 1.5000",
+        "mine: 2 of 2, return 1.5000",
+    ]
 
 
 def test_of_many_runs_a_pipe_gets_a_line_for_each(do: Neurosim) -> None:

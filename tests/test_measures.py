@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+import neurosim
 from neurosim import cli
+from neurosim.analysis.alignment import alignment
+from neurosim.analysis.relaxation import relaxation
+from neurosim.analysis.replay import Step, replay
 from neurosim.errors import InputError
 from neurosim.plots import comparison as plot
-from neurosim.studies import grid
+from neurosim.record.reader import Run
+from neurosim.spec import TEAMS
+from neurosim.studies import grid, measures
 from neurosim.studies.measures import MEASURES
 
 STUDY = """
@@ -101,6 +108,31 @@ def test_the_page_has_medians_and_the_relaxation_has_a_figure(study: Path) -> No
         assert (study / "out" / name).stat().st_size > 5_000
 
 
+def test_a_run_is_replayed_once_for_all_its_measures(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = grid.find(str(study / "study.toml"))
+    assert asked is not None
+    replayed = []
+
+    def counted(run: Run, team: str) -> Iterator[Step]:
+        replayed.append(team)
+        return replay(run, team)
+
+    monkeypatch.setattr(measures, "replay", counted)
+    with neurosim.open(asked.conditions()[0].folders(study / "runs")[0]) as run:
+        subject = measures.Subject(run)
+        for name in ("residual", "cosine", "residual"):
+            MEASURES[name].of(subject)
+        assert replayed == [*TEAMS]
+        for team, found in zip(TEAMS, subject.alignments, strict=True):
+            for mine, theirs in (
+                *zip(subject.relaxations[team], relaxation(run, team), strict=True),
+                *zip(found, alignment(run, team), strict=True),
+            ):
+                np.testing.assert_array_equal(mine, theirs)
+
+
 def test_a_mark_stands_where_its_measure_is_at_the_first_point_of_a_line() -> None:
     axes = (
         grid.Axis("setting", {"a": {}, "b": {}}),
@@ -108,11 +140,20 @@ def test_a_mark_stands_where_its_measure_is_at_the_first_point_of_a_line() -> No
     )
     names = [(a, d) for a in "ab" for d in "012"]
     points = [plot.Point(each, [1.0, 2.0], 1.5, (1.0, 2.0)) for each in names]
-    figure = plot.draw(axes, [plot.Panel("return", points)], marks=[0.75, np.inf])
+    marks = plot.Marks("angle (degrees)", [0.75, np.inf])
+    figure = plot.draw(axes, [plot.Panel("return", points)], marks)
     panel = figure.axes[0]
-    upright = [line for line in panel.lines if line.get_label() == "predicted limit"]
+    upright = [
+        line for line in panel.lines if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
     assert [line.get_xdata()[0] for line in upright] == [0.75]
     assert len(figure.axes) == 1
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["setting = a", "setting = b", "angle (degrees)"]
+    of_one = [plot.Point((d,), [1.0, 2.0], 1.5, (1.0, 2.0)) for d in "012"]
+    (alone,) = plot.draw(axes[1:], [plot.Panel("return", of_one)], marks).legends
+    assert [text.get_text() for text in alone.get_texts()] == ["angle (degrees)"]
 
 
 def test_exploration_is_the_share_of_cells_that_the_first_episodes_visited(

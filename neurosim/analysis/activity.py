@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurosim.analysis.windows import Units
 from neurosim.errors import InputError
@@ -150,6 +151,22 @@ def statistics(
         return Statistics(shift + mean, std, close / time, rate, idle / ticks)
 
 
+def of_clock(units: Units, kind: Integers, unit: Integers) -> NDArray[np.bool_]:
+    """Which rows of a team's events are ticks of their units' clocks.
+
+    Of a hidden unit these are its value ticks, armed or idle, of an output its error ticks.
+
+    Parameters
+    ----------
+    units : of the team.
+    kind, unit : (n,) of the rows.
+    """
+    found: NDArray[np.bool_] = np.isin(kind, (ERROR_TICK, VALUE_TICK, IDLE_TICK))
+    output = units.layer[unit[found]] == units.layer[-1]  # of other rows it may be no unit
+    found[found] = output == (kind[found] == ERROR_TICK)
+    return found
+
+
 def is_asynchronous(window: Window) -> bool:
     """Whether the window lists events."""
     return "kind" in window.events
@@ -164,13 +181,9 @@ def _ticks(window: Window, team: str, units: Units) -> tuple[Floats, Floats]:
     """Ticks of each unit's clock, and those of them that were idle."""
     size = units.layer.size
     ticks, idle = np.zeros(size), np.zeros(size)
-    output = units.layer == units.layer[-1]
     for rows, _ in blocks(window):
         kind, unit = columns_of(window, team, rows, ("kind", "unit"))
-        of_clock = np.isin(kind, (ERROR_TICK, VALUE_TICK, IDLE_TICK))
-        kind, unit = kind[of_clock], unit[of_clock]
-        counted = output[unit] == (kind == ERROR_TICK)
-        ticks += np.bincount(unit[counted], minlength=size)
+        ticks += np.bincount(unit[of_clock(units, kind, unit)], minlength=size)
         idle += np.bincount(unit[kind == IDLE_TICK], minlength=size)
     return ticks, idle
 

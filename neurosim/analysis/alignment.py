@@ -1,5 +1,6 @@
 """How a team's own gradients compare with backprop's (Theorems 2 and 3)."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,12 +44,18 @@ def alignment(run: Run, team: str) -> Alignment:
 
     Raises what `replay.replay` raises.
     """
-    steps = [(step.row, _products(step)) for step in replay(run, team)]
-    rows, products = (np.array(column) for column in zip(*steps, strict=True))
-    layer = run[f"teams/{team}/units"]["layer"][:]
+    return alignment_of(replay(run, team))
+
+
+def alignment_of(steps: Iterable[Step]) -> Alignment:
+    """The same of steps that were replayed."""
+    found = [(step.row, _products(step), [len(g) for g in step.gradient]) for step in steps]
+    rows, of_steps, (sizes, *_) = zip(*found, strict=True)
+    products = np.array(of_steps)
+    layer = np.repeat(np.arange(1, len(sizes) + 1), sizes)
     first = np.flatnonzero(np.diff(layer, prepend=0))
     cosine, ratio = _compared(np.add.reduceat(products, first, axis=-1))
-    return Alignment(rows, cosine, ratio, *_compared(products), layer)
+    return Alignment(np.array(rows), cosine, ratio, *_compared(products), layer)
 
 
 def _products(step: Step) -> Floats:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.analysis.activity import IDLE_TICK, of_clock
 from neurosim.analysis.windows import Units
 from neurosim.errors import InputError
 from neurosim.kernels.clock import TICKS
@@ -59,13 +60,11 @@ def tick_row(
             f"unit = {unit}: the {team} has units 0 to {units.layer.size - 1}, counted from the "
             "first hidden one; give one of these."
         )
-    kind = "error_tick" if units.layer[unit] == units.layer[-1] else "value_tick"
     events = window.events
-    rows = start + np.flatnonzero(
-        (events["team"][start:stop] == TEAMS.index(team))
-        & (events["unit"][start:stop] == unit)
-        & (events["kind"][start:stop] == CODES[kind])
-    )
+    mine = (events["team"][start:stop] == TEAMS.index(team)) & (events["unit"][start:stop] == unit)
+    kind = events["kind"][start:stop][mine]
+    moved = of_clock(units, kind, np.full(kind.size, unit)) & (kind != IDLE_TICK)
+    rows = start + np.flatnonzero(mine)[moved]
     if not rows.size:
         raise InputError(
             f"unit = {unit}: that unit of the {team} never ticks in step {step} of window "

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.analysis.activity import ERROR_TICK, IDLE_TICK, VALUE_TICK
+from neurosim.analysis.activity import of_clock
 from neurosim.analysis.causality import CODES, step_rows
 from neurosim.analysis.windows import Units
 from neurosim.memory import Integers
@@ -76,16 +76,12 @@ def flow(window: Window, step: int, team: str, units: Units, chosen: Integers) -
             if units.layer[chosen[j]] == units.layer[chosen[i]] + side:
                 reaches = (receiver == -1) | (receiver == chosen[j])
                 arrived[direction, i, j] = np.sum(reaches & (sender == chosen[i]))
-    of_clock = np.isin(kind, (ERROR_TICK, VALUE_TICK, IDLE_TICK))
-    output = units.layer[unit[of_clock]] == units.layer[-1]
     broadcasts = of_kind("broadcast")
     return Flow(
         observed=int(np.sum(of_kind("observe"))),
         sent=np.stack([by_unit(of_kind(*names) & (cause == 0)) for names in SENDS]),
         arrived=arrived,
-        ticks=np.bincount(
-            unit[of_clock][output == (kind[of_clock] == ERROR_TICK)], minlength=units.layer.size
-        ),
+        ticks=by_unit(of_clock(units, kind, unit)),
         reached=by_unit(broadcasts),
         td_error=float(value[broadcasts][0]) if broadcasts.any() else np.nan,
         gates=int(np.sum(of_kind("gate"))),

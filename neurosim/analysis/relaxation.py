@@ -1,11 +1,12 @@
 """How the energy falls while the units of a team relax (Section 3.1, Algorithm 2 lines 16-18)."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from neurosim.analysis.landscape import energy, residual
-from neurosim.analysis.replay import replay
+from neurosim.analysis.replay import Step, replay
 from neurosim.memory import Floats, Integers
 from neurosim.record.reader import Run
 
@@ -25,8 +26,11 @@ def relaxation(run: Run, team: str) -> Relaxation:
     a tick is an iteration, in asynchronous mode a mean tick period: see `replay.replay`, and there
     what is raised.
     """
-    steps = [
-        (s.row, energy(s.network, s.path), residual(s.network, s.path)) for s in replay(run, team)
-    ]
-    rows, energies, residuals = zip(*steps, strict=True)
+    return relaxation_of(replay(run, team))
+
+
+def relaxation_of(steps: Iterable[Step]) -> Relaxation:
+    """The same of steps that were replayed."""
+    found = [(s.row, energy(s.network, s.path), residual(s.network, s.path)) for s in steps]
+    rows, energies, residuals = zip(*found, strict=True)
     return Relaxation(np.array(rows), np.array(energies), np.array(residuals))

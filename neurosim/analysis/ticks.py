@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim.analysis.activity import ERROR_TICK, VALUE_TICK, blocks, columns_of, is_asynchronous
+from neurosim.analysis.activity import IDLE_TICK, blocks, columns_of, is_asynchronous, of_clock
 from neurosim.analysis.windows import Units
 from neurosim.kernels.clock import TICKS
 from neurosim.memory import Floats, Integers
@@ -30,12 +30,9 @@ def ticks(window: Window, team: str, units: Units) -> Ticks:
     units : the team's, see `windows.units_of`.
     """
     times, numbers = [np.zeros(0)], [np.zeros(0, np.int64)]
-    output = units.layer == units.layer[-1]
     for rows, _ in blocks(window) if is_asynchronous(window) else ():
         kind, unit, time = columns_of(window, team, rows, ("kind", "unit", "time"))
-        ticked = (kind == VALUE_TICK) | (kind == ERROR_TICK)
-        kind, unit, time = kind[ticked], unit[ticked], time[ticked]
-        mine = kind == np.where(output[unit], ERROR_TICK, VALUE_TICK)
+        mine = of_clock(units, kind, unit) & (kind != IDLE_TICK)
         times.append((time[mine] - window.events["time"][0]) / TICKS)
         numbers.append(unit[mine].astype(np.int64))
     return Ticks(np.concatenate(times), np.concatenate(numbers))

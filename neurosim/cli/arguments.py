@@ -35,6 +35,30 @@ def all_run_folders(paths: Sequence[Path]) -> list[Path]:
     return [folder for path in paths for folder in run_folders(path)]
 
 
+def check_output(path: Path, what: str, *suffixes: str, force: bool = True) -> None:
+    """Make sure that what -o names can be written.
+
+    Parameters
+    ----------
+    path : of a file, or of a folder if there are no suffixes.
+    what : it is, with its article.
+    suffixes : that it can have.
+    force : it may be there already, and is replaced.
+
+    Raises
+    ------
+    InputError : its suffix is another one, its folder is not there, or it is.
+    """
+    if suffixes and path.suffix not in suffixes:
+        *others, last = suffixes
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise InputError(f"-o {path}: {what} is a {listed} file.")
+    if not path.parent.is_dir():
+        raise InputError(f"-o {path}: there is no folder {path.parent}; make it first.")
+    if path.exists() and not force:
+        raise InputError(f"-o {path} is there already; --force replaces it.")
+
+
 def settings(texts: Sequence[str]) -> dict[str, Any]:
     """Values by key from texts such as "actor.N=40"."""
     values = {}

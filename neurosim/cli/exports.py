@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from neurosim.cli.arguments import Folder
+from neurosim.cli.arguments import Folder, check_output
 from neurosim.errors import InputError
 
 Target = Annotated[Path, arg(aliases=["-o"], metavar="PATH")]
@@ -41,7 +41,8 @@ def export(
         minari.check_name(output)
         if window is not None:
             raise InputError(f"--window {window}: a dataset of Minari holds all steps; leave it.")
-    with record.open_run(run) as opened, whole(output, force) as part:
+    check_output(output, "an export", force=force)
+    with record.open_run(run) as opened, whole(output) as part:
         if to == "minari":
             minari.save(opened, part)
         else:

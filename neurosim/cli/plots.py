@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 from tyro.extras import SubcommandApp
 
-from neurosim.cli.arguments import Output, Runs, all_run_folders
+from neurosim.cli.arguments import Output, Runs, all_run_folders, check_output
 from neurosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def learning_curve(runs: Runs, output: Output) -> None:
         runs: Folders of runs, or folders of several seeds, or run.h5 files.
         output: The .png, .pdf or .svg file to write.
     """
-    from neurosim.plots import learning_curve, style
+    from neurosim.plots import learning_curve
 
-    style.check_figure_path(output)
+    _check_figure(output)
     learning_curve.save(*curves_of(all_run_folders(runs)), output)
     print(output)
 
@@ -52,9 +52,9 @@ def trajectories(
         y: The other component.
     """
     from neurosim.analysis.trajectories import trajectory
-    from neurosim.plots import style, trajectories
+    from neurosim.plots import trajectories
 
-    style.check_figure_path(output)
+    _check_figure(output)
     numbers = _episodes(episodes)
     with _opened(runs) as opened:
         chosen = _components(opened, x, y)
@@ -84,16 +84,16 @@ def coverage(
         bins: Cells of the grid along each component.
     """
     from neurosim.analysis import coverage as analysis
-    from neurosim.plots import coverage, style
+    from neurosim.plots import coverage
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         chosen = _components(opened, x, y)
         bounds = analysis.bounds_of(list(opened.values()), chosen)
         fractions: dict[str, list[Any]] = {}
-        for run in opened.values():
+        for name, run in zip(_names(opened), opened.values(), strict=True):
             visited = analysis.coverage(run, chosen, bounds, bins).fraction
-            fractions.setdefault(str(run.attribute("model_name")), []).append(visited)
+            fractions.setdefault(name, []).append(visited)
         coverage.save(fractions, _described(opened, chosen), bins, output)
     print(output)
 
@@ -107,17 +107,16 @@ def actions(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis import actions as analysis
-    from neurosim.plots import actions, style
+    from neurosim.plots import actions
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         count = analysis.count_actions(list(opened.values()))
         lines = [
             actions.Line(analysis.shares(run, count), float(run.episodes["return"][:].mean()))
             for run in opened.values()
         ]
-        names = dict.fromkeys(str(run.attribute("model_name")) for run in opened.values())
-        actions.save(lines, f"{', '.join(names)}: {len(lines)} runs", output)
+        actions.save(lines, "; ".join(dict.fromkeys(_names(opened))), output)
     print(output)
 
 
@@ -140,15 +139,15 @@ def activity(
     """
     from neurosim.analysis import activity as analysis
     from neurosim.analysis.windows import units_of, window_of
-    from neurosim.plots import activity, style
+    from neurosim.plots import activity
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _one_opened(runs) as (label, run):
         chosen, units = window_of(run, window), units_of(run, team)
         raster = analysis.raster(chosen, team, units)
         numbers = analysis.statistics(chosen, team, units, near)
         axis = (
-            "time in the window (mean tick periods)"
+            "time in the window (mean tick periods; white: not sampled yet)"
             if analysis.is_asynchronous(chosen)
             else "step of the window (relaxed values)"
         )
@@ -166,9 +165,9 @@ def traffic(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis.traffic import series
-    from neurosim.plots import style, traffic
+    from neurosim.plots import traffic
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         traffic.save(_by_team(opened, series), output)
     print(output)
@@ -183,9 +182,9 @@ def staleness(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis import traffic
-    from neurosim.plots import staleness, style
+    from neurosim.plots import staleness
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         staleness.save(_by_team(opened, traffic.staleness), output)
     print(output)
@@ -217,9 +216,9 @@ def causes(
     from neurosim.analysis.causality import ancestry, places, tick_row
     from neurosim.analysis.traffic import check_asynchronous
     from neurosim.analysis.windows import units_of, window_of
-    from neurosim.plots import causes, style
+    from neurosim.plots import causes
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _one_opened(runs) as (label, run):
         check_asynchronous(run)
         chosen, units = window_of(run, window), units_of(run, team)
@@ -243,10 +242,10 @@ def flow(runs: Runs, output: Output, window: int = 0, step: int = 0) -> None:
     from neurosim.analysis import flow as analysis
     from neurosim.analysis.traffic import check_asynchronous
     from neurosim.analysis.windows import units_of, window_of
-    from neurosim.plots import flow, style
+    from neurosim.plots import flow
     from neurosim.spec import TEAMS
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _one_opened(runs) as (label, run):
         check_asynchronous(run)
         chosen, teams = window_of(run, window), {}
@@ -286,7 +285,8 @@ def packets(
     from neurosim.analysis.windows import units_of, window_of
     from neurosim.plots import packets
 
-    packets.check_path(output)
+    check_output(output, "an animation", ".gif", ".mp4")
+    packets.check_writer(output)
     if most < 1:
         raise InputError(f"--most {most}: draw one unit of each layer at least.")
     with _one_opened(runs) as (label, run):
@@ -313,9 +313,9 @@ def operations(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis.operations import operations as count
-    from neurosim.plots import operations, style
+    from neurosim.plots import operations
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         operations.save(_by_team(opened, count), output)
     print(output)
@@ -331,10 +331,10 @@ def energy(runs: Runs, output: Output) -> None:
     """
     from neurosim.analysis import energy as analysis
     from neurosim.analysis.operations import operations
-    from neurosim.plots import energy, style
+    from neurosim.plots import energy
     from neurosim.spec import TEAMS
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         ranges = {
             label: analysis.together(analysis.energy(operations(run, team)) for team in TEAMS)
@@ -353,9 +353,9 @@ def relaxation(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis import relaxation as analysis
-    from neurosim.plots import relaxation, style
+    from neurosim.plots import relaxation
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         relaxation.save(_of_teams(opened, analysis.relaxation), output)
     print(output)
@@ -370,9 +370,9 @@ def alignment(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis import alignment as analysis
-    from neurosim.plots import alignment, style
+    from neurosim.plots import alignment
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         alignment.save(_of_teams(opened, analysis.alignment), output)
     print(output)
@@ -387,9 +387,9 @@ def feedback(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis.feedback import feedback_angles
-    from neurosim.plots import feedback, style
+    from neurosim.plots import feedback
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _opened(runs) as opened:
         feedback.save(_of_teams(opened, feedback_angles), output)
     print(output)
@@ -404,9 +404,9 @@ def stability(runs: Runs, output: Output) -> None:
         output: The .png, .pdf or .svg file to write.
     """
     from neurosim.analysis.stability import of_run
-    from neurosim.plots import stability, style
+    from neurosim.plots import stability
 
-    style.check_figure_path(output)
+    _check_figure(output)
     with _one_opened(runs) as (label, run):
         moments = of_run(run)
         if not moments:
@@ -418,8 +418,9 @@ def stability(runs: Runs, output: Output) -> None:
 def curves_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None]:
     """Returns of each model's runs, None; or rewards of their batches and the size of a batch."""
     from neurosim import record
+    from neurosim.analysis.naming import named, tell_apart
 
-    curves: dict[str, list[Any]] = {}
+    models, found = [], []
     sizes: set[int | None] = set()
     for folder in folders:
         with record.open_run(folder) as opened:
@@ -433,13 +434,22 @@ def curves_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], int | None
                 raise InputError(
                     f"{folder} has no finished episode or batch, there is nothing to draw."
                 )
-            curves.setdefault(str(opened.attribute("model_name")), []).append(values)
+            models.append(named(opened))
+            found.append(values)
     if len(sizes) > 1:
         raise InputError(
             "These runs do not fit one figure: they are of episodes and of batches, or of batches "
             "of different size. Draw them apart."
         )
+    curves: dict[str, list[Any]] = {}
+    for name, values in zip(tell_apart(models), found, strict=True):
+        curves.setdefault(name, []).append(values)
     return curves, sizes.pop()
+
+
+def _check_figure(path: Path) -> None:
+    """Raise InputError unless a figure can be written to `path`."""
+    check_output(path, "a figure", ".png", ".pdf", ".svg")
 
 
 @contextmanager
@@ -450,7 +460,7 @@ def _opened(runs: Sequence[Path]) -> Iterator[dict[str, "Run"]]:
     from neurosim import record
 
     with ExitStack() as stack:
-        opened: dict[str, Run] = {}
+        found: dict[str, Run] = {}
         for folder in all_run_folders(runs):
             run = stack.enter_context(record.open_run(folder))
             if run.attribute("mode") == "monte_carlo":
@@ -458,9 +468,19 @@ def _opened(runs: Sequence[Path]) -> Iterator[dict[str, "Run"]]:
                     f"{folder} is a run of batches, and the figure is of episodes; "
                     "`neurosim plot learning-curve` draws it."
                 )
-            label = f"{run.attribute('model_name')} seed {run.seed}"
-            opened[f"{label} ({folder})" if label in opened else label] = run
+            found[str(folder)] = run
+        opened: dict[str, Run] = {}
+        for name, (path, run) in zip(_names(found), found.items(), strict=True):
+            label = f"{name} seed {run.seed}"
+            opened[f"{label} ({path})" if label in opened else label] = run
         yield opened
+
+
+def _names(runs: dict[str, "Run"]) -> list[str]:
+    """What the model of each run is called beside those of the others."""
+    from neurosim.analysis.naming import named, tell_apart
+
+    return tell_apart([named(run) for run in runs.values()])
 
 
 @contextmanager

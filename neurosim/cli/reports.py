@@ -1,6 +1,6 @@
 """`neurosim report`: a page about runs."""
 
-from neurosim.cli.arguments import Output, Runs, all_run_folders
+from neurosim.cli.arguments import Output, Runs, all_run_folders, check_output
 
 
 def report(runs: Runs, output: Output, force: bool = False) -> None:
@@ -13,8 +13,8 @@ def report(runs: Runs, output: Output, force: bool = False) -> None:
         output: The .html file to write.
         force: Replace the file if it is there already.
     """
-    from neurosim.report import check_page, write_page
+    from neurosim.report import write_page
 
-    check_page(output, force=force)
+    check_output(output, "a report", ".html", force=force)
     write_page(all_run_folders(runs), output)
     print(output)

@@ -36,23 +36,18 @@ def exported_window(run: Run, number: int) -> Window:
 
 
 @contextmanager
-def whole(path: Path, force: bool) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """Where to write what becomes `path`, a file or a folder, once it is whole.
 
     Parameters
     ----------
-    path : what is asked for.
-    force : replace what is there; of folders only a dataset of Minari.
+    path : what is asked for; replaced if it is there, of folders only a dataset of Minari.
 
     Raises
     ------
-    InputError : it is there already, or cannot be there.
+    InputError : it is another folder.
     RunError : it could not be written; then what was there before still is.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"-o {path}: there is no folder {path.parent}; make it first.")
-    if path.exists() and not force:
-        raise InputError(f"-o {path} is there already: --force replaces it.")
     if path.is_dir() and [each.name for each in path.iterdir()] != ["data"]:
         raise InputError(f"-o {path} is a folder and no dataset; --force will not empty it.")
     parent = path.parent.resolve()  # Minari stumbles over relative paths

@@ -25,7 +25,7 @@ def draw(
     axis : what the raster's columns are.
     """
     style.apply()
-    figure = Figure(figsize=(8.2, 4.2))
+    figure = style.Figure(figsize=(8.2, 4.2))
     left, *right = figure.subplots(1, 4, sharey=True, width_ratios=[5, 1.2, 1.2, 1.2])
     low, high = np.nanpercentile(raster.values, [100 - SHOWN, SHOWN])
     image = left.imshow(
@@ -63,9 +63,9 @@ def draw(
             va="center",
             fontsize=8,
         )
-    left.set_xlabel(axis)
+    style.count_along(left, axis)
     left.set_ylabel("unit")
-    left.set_title(title, fontsize=9)
+    style.add_title(figure, title)
     bar = figure.colorbar(image, ax=left, extend="both", pad=0.01)
     bar.ax.set_title("value", fontsize=8)
     return figure

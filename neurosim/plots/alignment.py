@@ -27,7 +27,7 @@ def draw(runs: Mapping[str, Mapping[str, Alignment]]) -> Figure:
     """
     style.apply()
     teams = list(next(iter(runs.values())))
-    figure = Figure(figsize=(6.8, 2.6 * len(teams) + 0.4))
+    figure = style.Figure(figsize=(6.8, 2.6 * len(teams) + 0.4))
     panels = figure.subplots(len(teams), 2, sharex=True, sharey="col", squeeze=False)
     for (left, right), team in zip(panels, teams, strict=True):
         for k, (label, found) in enumerate(runs.items()):
@@ -47,7 +47,9 @@ def draw(runs: Mapping[str, Mapping[str, Alignment]]) -> Figure:
         right.yaxis.set_minor_locator(NullLocator())
     for axes in panels[-1]:
         axes.set_xlabel("layer, the last one the output")
-    style.add_legend(figure, panels[0, 0], "median and 10 to 90 % of the recorded steps")
+    steps = style.spanned(found.row.size for of_run in runs.values() for found in of_run.values())
+    title = f"median and 10 to 90 % of the recorded steps, {steps} of each run"
+    style.add_legend(figure, panels[0, 0], title)
     return figure
 
 

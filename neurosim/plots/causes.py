@@ -24,7 +24,7 @@ def draw(places: Places, units: Units, title: str) -> Figure:
     units : of the team.
     """
     style.apply()
-    figure = Figure(figsize=(6.4, 4.2))
+    figure = style.Figure(figsize=(6.4, 4.2))
     axes = figure.subplots()
     height = np.empty(units.layer.size)
     for layer in range(1, units.layer[-1] + 1):
@@ -55,7 +55,7 @@ def draw(places: Places, units: Units, title: str) -> Figure:
     axes.set_ylim(0.5, units.layer[-1] + 0.5)
     axes.set_xlim(0, 1.02 * places.time[-1])
     axes.set_xlabel("time since the observation (mean tick periods)")
-    axes.set_title(title, fontsize=9)
+    style.add_title(figure, title)
     handles = [
         Line2D([], [], color=style.COLOURS[0], label="value, on its way up"),
         Line2D([], [], color=style.COLOURS[1], label="error, on its way down"),

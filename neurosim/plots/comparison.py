@@ -31,6 +31,13 @@ class Panel(NamedTuple):
     log: bool = False
 
 
+class Marks(NamedTuple):
+    """Places along the abscissa, drawn as upright lines in the first panel."""
+
+    label: str  # what lies there
+    places: Sequence[float]  # of each line; inf: none
+
+
 class Axis(Protocol):
     """What differs in one respect."""
 
@@ -47,23 +54,21 @@ class Axis(Protocol):
         """Its values as numbers, None where they are not."""
 
 
-def draw(
-    axes: Sequence[Axis], panels: Sequence[Panel], marks: Sequence[float] | None = None
-) -> Figure:
+def draw(axes: Sequence[Axis], panels: Sequence[Panel], marks: Marks | None = None) -> Figure:
     """Draw the last axis of the grid along the abscissa, and a line for each other combination.
 
     Parameters
     ----------
     axes : of the grid, one at least.
     panels : one below the other, each of all conditions.
-    marks : for each line a place along the abscissa, drawn in the first panel; inf: none.
+    marks : what is marked along the abscissa, if anything.
 
     Returns
     -------
     The figure.  Dots are runs; bars are intervals of the mean.
     """
     style.apply()
-    figure = Figure(figsize=(5.6, 1.4 + 2.2 * len(panels)))
+    figure = style.Figure(figsize=(5.6, 1.4 + 2.2 * len(panels)))
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     along = axes[-1]
     numbers = along.numbers
@@ -86,21 +91,23 @@ def draw(
         if sum(map(len, along.settings)) > ROOM:
             for tick in column[-1].get_xticklabels():
                 tick.set(rotation=25, ha="right")
-    _draw_marks(column[0], marks or [])
-    runs = {len(point.values) for point in panels[0].points}
-    count = f"{min(runs)}" if len(runs) == 1 else f"{min(runs)} to {max(runs)}"
-    column[-1].set_xlabel(f"{along.label}; {count} runs each")
-    if len(axes) > 1:
-        style.add_legend(figure, column[0])
+    if marks is not None:
+        _draw_marks(column[0], marks)
+    runs = style.spanned(len(point.values) for point in panels[0].points)
+    reading = f"{runs} runs each (small dots); mean with 95 % interval"
+    reading += "; below it medians" if len(panels) > 1 else ""
+    column[-1].set_xlabel(f"{along.label}\n{reading}", linespacing=1.6)
+    style.add_legend(figure, column[0])
     return figure
 
 
-def _draw_marks(panel: Axes, marks: Sequence[float]) -> None:
+def _draw_marks(panel: Axes, marks: Marks) -> None:
+    """Each in the colour of its line; the legend has one entry for all."""
     left, right = panel.get_xlim()
-    for index, mark in enumerate(marks):
-        if left <= mark <= right:
-            colour = style.COLOURS[index % len(style.COLOURS)]
-            panel.axvline(mark, color=colour, lw=1, ls="--", label="predicted limit")
+    for index, place in enumerate(marks.places):
+        if left <= place <= right:
+            panel.axvline(place, color=style.look(index)["color"], lw=1, ls="--")
+    panel.plot([], [], color="0.3", lw=1, ls="--", label=marks.label)
 
 
 def _draw_line(
@@ -120,4 +127,5 @@ def _draw_line(
         panel.plot([place] * len(point.values), point.values, ".", ms=3, alpha=0.35, color=colour)
         if point.interval is not None and not np.isnan(point.interval).any():
             panel.plot([place, place], list(point.interval), color=colour, lw=1.5)
-    panel.plot(x, middles, "o-" if joined else "o", ms=5, lw=1.2, color=colour, label=label)
+    dashes = style.look(index)["ls"] if joined else "none"
+    panel.plot(x, middles, marker="o", ls=dashes, ms=5, lw=1.2, color=colour, label=label)

@@ -23,21 +23,21 @@ def draw(
     bins : its cells along each of them.
     """
     style.apply()
-    figure = Figure(figsize=(5.2, 3.4))
+    figure = style.Figure(figsize=(5.2, 3.4))
     axes = figure.subplots()
     for index, (label, runs) in enumerate(fractions.items()):
-        colour = style.COLOURS[index % len(style.COLOURS)]
         count = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
         for number, run in enumerate(runs):
             text = "" if number else f"{label}, {count}"
             episodes = np.arange(1, run.size + 1)
-            axes.plot(episodes, 100 * run, color=colour, lw=1.2, label=text)
-    axes.set_xlabel("episode")
+            alone = "o" if run.size == 1 else ""
+            axes.plot(episodes, 100 * run, marker=alone, lw=1.2, label=text, **style.look(index))
+    style.count_along(axes, "episode")
     axes.set_ylabel(f"cells visited so far (% of {bins} × {bins})")
     axes.set_title(f"{components[0].name} and {components[1].name}", fontsize=9)
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
-    axes.legend(loc="lower right")
+    style.add_legend(figure, axes)
     return figure
 
 

@@ -21,16 +21,15 @@ def draw(runs: Mapping[str, Mapping[str, Range]]) -> Figure:
     """
     style.apply()
     hardware = list(next(iter(runs.values())))
-    figure = Figure(figsize=(6.4, 1.3 + 0.25 * len(runs) * len(hardware)))
+    figure = style.Figure(figsize=(6.4, 1.3 + 0.25 * len(runs) * len(hardware)))
     axes = figure.subplots()
     extremes: list[float] = []
     for index, (label, ranges) in enumerate(runs.items()):
-        colour = style.COLOURS[index % len(style.COLOURS)]
         for row, name in enumerate(hardware):
             low, high = MICRO * ranges[name].low, MICRO * ranges[name].high
             y = -row + 0.4 - 0.8 * (index + 0.5) / len(runs)
             text = label if row == 0 else ""
-            axes.plot([low, high], [y, y], "o-", ms=4, lw=3, color=colour, label=text)
+            axes.plot([low, high], [y, y], marker="o", ms=4, lw=3, label=text, **style.look(index))
             extremes += [low, high]
     axes.set_xscale("log")
     first, last = np.floor(np.log10(min(extremes))), np.ceil(np.log10(max(extremes)))
@@ -39,7 +38,7 @@ def draw(runs: Mapping[str, Mapping[str, Range]]) -> Figure:
     axes.set_xlabel("energy a step, actor and critic (µJ): an estimate, low to high")
     axes.grid(axis="x", which="both", lw=0.3, color="0.8")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside upper center", ncols=3)
+    style.add_legend(figure, axes)
     return figure
 
 

@@ -24,7 +24,7 @@ def draw(runs: Mapping[str, Mapping[str, FeedbackAngles]]) -> Figure:
     style.apply()
     teams = next(iter(runs.values()))
     rows = max(found.layer.shape[1] for found in teams.values())
-    figure = Figure(figsize=(3.4 * len(teams), 2.2 * rows + 0.6))
+    figure = style.Figure(figsize=(3.4 * len(teams), 2.2 * rows + 0.6))
     panels = figure.subplots(rows, len(teams), sharex=True, sharey=True, squeeze=False)
     for column, team in zip(panels.T, teams, strict=True):
         for l, axes in enumerate(column, start=2):
@@ -37,7 +37,7 @@ def draw(runs: Mapping[str, Mapping[str, FeedbackAngles]]) -> Figure:
             axes.set_title(f"{team}, from layer {l} down to {l - 1}", fontsize="medium")
             axes.set_yticks([0, 30, 60, 90])
             axes.set_ylim(-4, max(100, axes.get_ylim()[1]))
-        column[-1].set_xlabel("episode")
+        style.count_along(column[-1], "episode")
     figure.supylabel("angle between B and the transposed W (degrees)", fontsize="medium")
     style.add_legend(figure, panels[0, 0])
     return figure

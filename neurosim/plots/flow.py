@@ -49,7 +49,7 @@ def draw(teams: Mapping[str, Team], title: str) -> Figure:
     layers = max(int(team.units.layer[-1]) for team in teams.values())
     height = STOREY * layers + 3.4
     width = 2 * WIDTH + GUTTER + MARGIN + 2 * SIDE
-    figure = Figure(figsize=(INCH * width, INCH * height + 0.7))
+    figure = style.Figure(figsize=(INCH * width, INCH * height + 0.7))
     axes = figure.subplots()
     axes.set_aspect("equal")
     axes.set_axis_off()
@@ -63,7 +63,7 @@ def draw(teams: Mapping[str, Team], title: str) -> Figure:
     actor, critic = teams.values()
     _draw_td_error(axes, actor, critic)
     _draw_gate(axes, critic)
-    figure.suptitle(title, fontsize=9)
+    style.add_title(figure, title)
     handles = [
         Line2D([], [], color=VALUES, marker="^", ms=5, label="values, up"),
         Line2D([], [], color=ERRORS, marker="v", ms=5, label="error packets, down"),

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from neurosim.analysis.operations import Operations
 from neurosim.plots import style
 
+NAME = 60  # characters of a line of a name
+
 
 def draw(runs: Mapping[str, Operations]) -> Figure:
     """Draw two bars for each label: multiply-adds made, synaptic operations.
@@ -18,7 +20,9 @@ def draw(runs: Mapping[str, Operations]) -> Figure:
     runs : what each counted, by label.
     """
     style.apply()
-    figure = Figure(figsize=(8.6, 1.5 + 0.5 * len(runs)))
+    names = [style.wrapped(label, NAME) for label in runs]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    figure = style.Figure(figsize=(8.2 + longest / style.CHARACTERS, 1.5 + 0.5 * len(runs)))
     made, synaptic, numbers = figure.subplots(1, 3, sharey=True, width_ratios=[3, 3, 2.6])
     y = np.arange(len(runs))[::-1]
     left = np.zeros(len(runs))
@@ -33,7 +37,7 @@ def draw(runs: Mapping[str, Operations]) -> Figure:
     synaptic.barh(y, macs, 0.4, color=style.COLOURS[3], label="effective MACs")
     if acs.any():
         synaptic.barh(y, acs, 0.4, macs, color=style.COLOURS[4], label="effective ACs")
-    made.set_yticks(y, runs.keys())
+    made.set_yticks(y, names)
     made.set_xlabel("multiply-adds a step (thousands)")
     synaptic.set_xlabel("synaptic operations a step (thousands)")
     for axes in (made, synaptic):
@@ -46,8 +50,8 @@ def draw(runs: Mapping[str, Operations]) -> Figure:
         )
         for height, each in zip(y, runs.values(), strict=True):
             text = (
-                f"{each.activation_sparsity:.1%}",
-                f"{each.connection_sparsity:.1%}",
+                f"{each.activation_sparsity:z.1%}",
+                f"{each.connection_sparsity:z.1%}",
                 f"{each.footprint / 1000:.0f} kB",
             )[column]
             numbers.text(

@@ -21,6 +21,7 @@ FRAMES = 5  # for each period
 RATE = 10  # frames a second
 SHIFT = 0.006  # of packets going up to the left, and going down to the right, of the line
 FLASH = 0.75  # periods for which a unit shows that the td_error has reached it
+TITLE = 70  # characters of a line of the title
 LARGE = 3.0  # standard deviations of a layer's values beyond which colours do not change
 
 
@@ -53,7 +54,7 @@ def draw(
     title : of the animation; the time is added.
     """
     style.apply()
-    figure = Figure(figsize=(6.0, 4.0), dpi=80)
+    figure = style.Figure(figsize=(6.0, 4.0), dpi=80)
     axes = figure.subplots()
     axes.set_axis_off()
     places = _places(units.layer[chosen])
@@ -64,6 +65,7 @@ def draw(
     x, y = places.T
     circles = axes.scatter(x, y, s=260, c="white", edgecolors="0.3", zorder=3)
     _label(axes, units.layer[chosen], places)
+    title = style.wrapped(title, TITLE)
     clock = axes.set_title(title, fontsize=9)
     _add_legend(figure)
     figure.draw_without_rendering()
@@ -90,12 +92,8 @@ def draw(
     return Film(figure, update, frames)
 
 
-def check_path(path: Path) -> None:
-    """Raise InputError unless `path` can hold an animation."""
-    if path.suffix not in (".gif", ".mp4"):
-        raise InputError(f"-o {path}: an animation is a .gif or .mp4 file.")
-    if not path.parent.is_dir():
-        raise InputError(f"-o {path}: there is no folder {path.parent}; make it first.")
+def check_writer(path: Path) -> None:
+    """Raise InputError where what writes an animation to `path` is not installed."""
     if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
         raise InputError(f"-o {path}: .mp4 files need ffmpeg; install it, or write a .gif.")
 

@@ -21,11 +21,11 @@ def draw(teams: Mapping[str, Sequence[Moment]], title: str) -> Figure:
     Returns
     -------
     The figure: lambda_max on the left axis and o = lambda_max - 1 on the right one, median and
-    range over the states; a line at 2 / c, and of units that are agents one where the predicted
-    critical delay is the model's own.
+    range over the states.  Lines are limits, above which relaxation diverges: 2 / c of units that
+    move together, and of units that are agents where the predicted critical delay is the model's.
     """
     style.apply()
-    figure = Figure(figsize=(3.6 * len(teams), 3.2))
+    figure = style.Figure(figsize=(3.6 * len(teams), 3.2))
     panels = figure.subplots(1, len(teams), sharex=True, squeeze=False)[0]
     for axes, (team, moments) in zip(panels, teams.items(), strict=True):
         episode = [moment.episode for moment in moments]
@@ -34,17 +34,19 @@ def draw(teams: Mapping[str, Sequence[Moment]], title: str) -> Figure:
         axes.fill_between(episode, low, high, alpha=0.25, lw=0)
         axes.plot(episode, median, "o-", ms=3, lw=1.2, label="median, range of the states")
         limits = moments[0].limits
-        axes.axhline(2.0 / limits.step_size, color=style.COLOURS[1], lw=1, label="2 / c")
+        if limits.clock != "poisson":
+            label = "limit by the step, 2 / c"
+            axes.axhline(2.0 / limits.step_size, color=style.COLOURS[1], lw=1, label=label)
         if limits.delay is not None:
             o = _critical_o(limits.delay, limits.step_size, limits.clock)
-            label = "1 + o whose critical delay is the model's"
+            label = "limit by the delay"
             axes.axhline(1.0 + o, color=style.COLOURS[2], lw=1, ls="--", label=label)
         axes.set_ylim(bottom=1.0)
         own = "" if limits.delay is None else f", delay {limits.delay:.3g}"
         axes.set_title(f"{team}, c = {limits.step_size:g}{own}", fontsize="medium")
-        axes.set_xlabel("episode")
+        style.count_along(axes, "episode")
         axes.set_ylabel("lambda_max")
-        axes.secondary_yaxis("right", functions=(_to_o, _from_o)).set_ylabel("o")
+        axes.secondary_yaxis("right", functions=(_to_o, _from_o)).set_ylabel("o = lambda_max - 1")
     style.add_legend(figure, panels[0], title)
     return figure
 

@@ -18,7 +18,7 @@ def draw(teams: Mapping[str, tuple[Floats, Integers]]) -> Figure:
     teams : for each label, what `analysis.traffic.staleness` returns.
     """
     style.apply()
-    figure = Figure(figsize=(6.4, 2.7 + 0.1 * len(teams)))
+    figure = style.Figure(figsize=(6.4, 2.9))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for d, (axes, what) in enumerate(zip(panels, ("values", "errors"), strict=True)):
         for index, (label, (edges, uses)) in enumerate(teams.items()):
@@ -33,8 +33,7 @@ def draw(teams: Mapping[str, tuple[Floats, Integers]]) -> Figure:
     edges = next(iter(teams.values()))[0]
     panels[0].set_xlim(0, edges[last] + 2 * edges[1])
     panels[0].set_ylabel("% of uses")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    style.add_legend(figure, panels[0])
     text = f"mean tick periods; the last bin is {edges[-1]:g} or more"
     figure.supxlabel(f"age of what a unit computes from ({text})", fontsize=9)
     return figure

@@ -33,7 +33,7 @@ def draw(shown: Shown) -> Figure:
     from backprop's, medians and quartiles over the cases.
     """
     style.apply()
-    figure = Figure(figsize=(7.2, 6.0))
+    figure = style.Figure(figsize=(7.2, 6.0))
     (first, second), below = figure.subplots(2, 2)
     _draw_gradients(first, shown.gradients)
     _draw_variances(second, shown.variances)

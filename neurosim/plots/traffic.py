@@ -24,10 +24,10 @@ def draw(teams: Mapping[str, Series]) -> Figure:
     teams : for each label, what `analysis.traffic.series` returns.
     """
     style.apply()
-    figure = Figure(figsize=(5.6, 5.2))
+    figure = style.Figure(figsize=(5.6, 5.2))
     packets, fates, ages = figure.subplots(3, 1, sharex=True)
     for index, (label, series) in enumerate(teams.items()):
-        colour = style.COLOURS[index % len(style.COLOURS)]
+        colour = style.look(index)["color"]
         size = -(-series["sent"].size // POINTS)
         starts = np.arange(0, series["sent"].size, size)
         width = np.diff(starts, append=series["sent"].size)
@@ -47,12 +47,12 @@ def draw(teams: Mapping[str, Series]) -> Figure:
     packets.set_ylabel("packets a step")
     fates.set_ylabel("% of packets")
     ages.set_ylabel("mean age of a\nmailbox (periods)")
-    ages.set_xlabel("step of the run")
+    style.count_along(ages, "step of the run")
     for axes in (packets, fates, ages):
         axes.margins(x=0, y=0.1)
-        axes.set_ylim(bottom=0)
-    for axes in (packets, fates):
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])  # lines along 0 are seen
+    fates.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0)
+    style.add_legend(figure, packets)
     return figure
 
 

@@ -11,6 +11,7 @@ from neurosim.memory import Floats
 from neurosim.plots import style
 
 COLUMNS = 3
+TITLE = 36  # characters of a line of a panel's title
 
 
 def draw(
@@ -26,13 +27,15 @@ def draw(
     style.apply()
     columns = min(len(runs), COLUMNS)
     rows = -(-len(runs) // COLUMNS)
-    figure = Figure(figsize=(1.2 + 2.9 * columns, 0.9 + 2.7 * rows))
+    figure = style.Figure(figsize=(1.2 + 2.9 * columns, 0.9 + 2.7 * rows))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(runs) :]:
         axes.set_visible(False)
+    for axes in grid.flat[len(runs) - columns : len(runs)]:
+        axes.tick_params(labelbottom=True)  # where the row below is not full, too
     handles = {}
     for axes, (label, episodes) in zip(grid.flat, runs.items(), strict=False):
-        axes.set_title(label, fontsize=9)
+        axes.set_title(style.wrapped(label, TITLE), fontsize=9)
         axes.locator_params(axis="x", nbins=5)
         for line, component in zip((axes.axvline, axes.axhline), components, strict=True):
             if component.goal is not None:
@@ -47,9 +50,7 @@ def draw(
         handles[label] = Line2D([], [], marker=marker, ms=5, mec="black", mfc="white", ls="none")
     figure.supxlabel(components[0].label, fontsize=9)
     figure.supylabel(components[1].label, fontsize=9)
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=1 + 2 * columns
-    )
+    style.add_handles(figure, handles)
     return figure
 
 

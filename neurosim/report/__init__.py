@@ -1,5 +1,5 @@
 """A page about runs: one HTML file that needs no network, its figures drawn by plotly.js."""
 
-from neurosim.report.page import check_page, write_page
+from neurosim.report.page import write_page
 
-__all__ = ["check_page", "write_page"]
+__all__ = ["write_page"]

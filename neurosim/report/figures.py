@@ -15,6 +15,7 @@ from neurosim.memory import Floats, Integers
 POINTS = 300  # of a line, at most
 DIGITS = 4  # of a number, significant ones
 HEIGHT = 320  # of a plot, pixels
+LEGEND, HANDLE, LEGEND_ROW = 60, 8, 20  # characters of a row and of a line in it; pixels of a row
 GRID, INK = "#e3e6ea", "#24292f"
 
 Figure = dict[str, Any]  # data and layout
@@ -119,14 +120,18 @@ def figure(
     *,
     x_axis: dict[str, Any] | None = None,
     y_axis: dict[str, Any] | None = None,
+    height: int = HEIGHT,
     **layout: Any,
 ) -> Figure:
-    """A figure with the labels of its axes; `x_axis`, `y_axis` and `layout` are added to it."""
+    """A figure with the labels of its axes; `x_axis`, `y_axis` and `layout` are added to it.
+
+    Its height is `height`, or HEIGHT, and that of the legend's rows beyond the first one.
+    """
     named = [trace for trace in data if trace.get("name") and trace.get("showlegend", True)]
     return {
         "data": list(data),
         "layout": {
-            "height": HEIGHT,
+            "height": height + LEGEND_ROW * _rows_beyond_the_first(named),
             "margin": {"l": 64, "r": 16, "t": 28, "b": 48},
             "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
             "paper_bgcolor": "white",
@@ -138,6 +143,11 @@ def figure(
         }
         | layout,
     }
+
+
+def _rows_beyond_the_first(named: Sequence[Trace]) -> int:
+    """About how many more rows a legend takes in half of the page's width."""
+    return sum(HANDLE + len(trace["name"]) for trace in named) // LEGEND if len(named) > 1 else 0
 
 
 def _axis(title: str) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def score_of(subjects: Sequence[Subject]) -> Score | None:
 
 def _card(model: str, subjects: Sequence[Subject]) -> str:
     batches = subjects[0].batches
-    unit, value = ("batches", "mean reward") if batches else ("episodes", "average return")
+    one, unit = ("batch", "batches") if batches else ("episode", "episodes")
+    value = "mean reward" if batches else "average return"
     digits = 3 if batches else 1
     score = score_of(subjects)
     if score is None:
@@ -64,14 +65,14 @@ def _card(model: str, subjects: Sequence[Subject]) -> str:
     counts = f"{done[0]:,}" if len(done) == 1 else f"{done[0]:,} to {done[-1]:,}"
     task = escape(subjects[0].spec.task.id)
     mode = "Algorithm 1" if batches else str(subjects[0].run.attribute("mode"))
-    lines.append(f"{task}, {counts} {unit}, {mode}")
+    lines.append(f"{task}, {counts} {one if counts == '1' else unit}, {mode}")
     unfinished = sum(not subject.run.complete for subject in subjects)
     if unfinished:
         lines.append(f"<em>{unfinished} of {len(subjects)} not complete</em>")
     text = "".join(f"<p>{each}</p>" for each in lines)
     return (
         f'<article class="card" style="border-color: {subjects[0].colour}">'
-        f"<h2>{escape(model)} <small>{_seeds(subjects)}</small></h2>"
+        f"<h2>{escape(model).replace('+', '+<wbr>')} <small>{_seeds(subjects)}</small></h2>"
         f'<p class="number">{number}</p>{text}</article>'
     )
 

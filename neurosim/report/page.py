@@ -18,23 +18,6 @@ from neurosim.report.provenance import provenance
 from neurosim.report.subjects import Subject, in_detail, open_subjects
 
 
-def check_page(path: Path, *, force: bool) -> None:
-    """Make sure that a page can be written.
-
-    Raises
-    ------
-    InputError : the name is none of a page, its folder is not there, or the file is and `force` is
-        not given; plotly is not installed.
-    """
-    if path.suffix != ".html":
-        raise InputError(f"-o {path}: a report is an .html file.")
-    if not path.parent.is_dir():
-        raise InputError(f"-o {path}: there is no folder {path.parent}; make it first.")
-    if path.exists() and not force:
-        raise InputError(f"-o {path} is there already; --force replaces it.")
-    _plotly()
-
-
 def write_page(runs: Sequence[Path], path: Path) -> None:
     """Write the page about some runs.
 

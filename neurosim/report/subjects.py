@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from neurosim import record
+from neurosim.analysis.naming import named, tell_apart
 from neurosim.errors import InputError, NeurosimError
 from neurosim.plots import style
 from neurosim.record.reader import Run
@@ -22,7 +23,7 @@ class Subject(NamedTuple):
 
     path: Path
     run: Run
-    model: str
+    model: str  # its name, told apart from those of the other runs
     spec: Spec | MonteCarloSpec
     label: str
     colour: str
@@ -76,7 +77,7 @@ def open_subjects(stack: ExitStack, paths: Sequence[Path]) -> list[Subject]:
     InputError : one of them is not a run.
     """
     runs = [stack.enter_context(record.open_run(path)) for path in paths]
-    models = [str(run.attribute("model_name")) for run in runs]
+    models = tell_apart([named(run) for run in runs])
     labels = [f"{model} seed {run.seed}" for model, run in zip(models, runs, strict=True)]
     numbers = {model: k for k, model in enumerate(dict.fromkeys(models))}
     found = []

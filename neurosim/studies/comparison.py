@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim import record
-from neurosim.analysis.relaxation import Relaxation, relaxation
+from neurosim.analysis.relaxation import Relaxation
 from neurosim.analysis.statistics import Difference, Sample, compare, describe, holm
 from neurosim.memory import Floats
 from neurosim.plots import comparison
@@ -16,9 +16,10 @@ from neurosim.spec import TEAMS
 from neurosim.studies.conditions import Condition, Curve, read_curves
 from neurosim.studies.figures import save
 from neurosim.studies.grid import Grid
-from neurosim.studies.measures import MEASURES
+from neurosim.studies.measures import MEASURES, Subject
 from neurosim.studies.tables import Row, interval, markdown, spread, write_csv, write_page
 
+RESIDUAL = "residual"  # the measure that has a figure of its own
 RECENT = 100  # episodes at the end of a run
 
 
@@ -33,6 +34,7 @@ class Compared(NamedTuple):
     difference: Difference | None  # from the reference, None for the reference itself
     p_holm: float  # corrected for the number of comparisons
     measured: Floats  # (measures, seeds) what the grid's measures say of each run
+    relaxations: list[dict[str, Relaxation]]  # of each run, by team; [] without the residual
 
 
 def evaluate(grid: Grid, runs: Path) -> list[Compared]:
@@ -51,7 +53,7 @@ def evaluate(grid: Grid, runs: Path) -> list[Compared]:
             describe(own),
             difference,
             p,
-            _measured(grid.measures, condition, runs),
+            *_measured(grid.measures, condition, runs),
         )
         for point, condition, of_one, own, difference, p in zip(
             grid.points(), conditions, curves, scores, differences, corrected, strict=True
@@ -102,15 +104,15 @@ def write(grid: Grid, runs: Path, results: Path, command: str) -> list[Path]:
     intro = INTRODUCTION.format(reference=compared[0].condition.label)
     if measured:
         intro += OF_MEASURES
-    figures = ["comparison"] + ["relaxation"] * ("residual" in grid.measures)
+    figures = ["comparison"] + ["relaxation"] * (RESIDUAL in grid.measures)
     parts = [intro, *(f"![{name}]({name}.png)\n" for name in figures), markdown(header, lines)]
     columns = [*labels, *Sample._fields, "difference", "difference_low", "difference_high"]
     columns += ["p", "p_holm", *grid.measures, "command"]
     columns_of_runs = [*labels, "seed", "episodes", "steps", "mean", "last_100", *grid.measures]
     drawn = {"comparison": comparison.draw(grid.axes, *_panels(grid, compared))}
-    if "residual" in grid.measures:
+    if RESIDUAL in grid.measures:
         drawn["relaxation"] = relaxation_plot.draw(
-            {", ".join(each.point): _relaxations(each.condition, runs) for each in compared}
+            {", ".join(each.point): _joined(each.relaxations) for each in compared}
         )
     return [
         write_page(results / "comparison.md", grid.title, parts, command),
@@ -124,18 +126,32 @@ def _median(values: Floats) -> str:
     return f"{np.median(values):.3g} ({values.min():.3g} … {values.max():.3g})"
 
 
-def _measured(names: Sequence[str], condition: Condition, runs: Path) -> Floats:
-    found = np.zeros((len(names), len(condition.seeds)))
+def _measured(
+    names: Sequence[str], condition: Condition, runs: Path
+) -> tuple[Floats, list[dict[str, Relaxation]]]:
+    """What measures say of the runs of a condition; and their relaxations, where one needs them."""
+    found, relaxations = np.zeros((len(names), len(condition.seeds))), []
     for k, folder in enumerate(condition.folders(runs) if names else []):
         with record.open_run(folder) as run:
-            found[:, k] = [MEASURES[name].of(run) for name in names]
-    return found
+            subject = Subject(run)
+            found[:, k] = [MEASURES[name].of(subject) for name in names]
+            if RESIDUAL in names:
+                relaxations.append(subject.relaxations)
+    return found, relaxations
+
+
+def _joined(relaxations: Sequence[dict[str, Relaxation]]) -> dict[str, Relaxation]:
+    """The recorded steps of all runs of a condition, by team."""
+    return {
+        team: Relaxation(*map(np.concatenate, zip(*(of[team] for of in relaxations), strict=True)))
+        for team in TEAMS
+    }
 
 
 def _panels(
     grid: Grid, compared: Sequence[Compared]
-) -> tuple[list[comparison.Panel], list[float] | None]:
-    """What the figure shows: the score, then each measure; and where the marks are, if any."""
+) -> tuple[list[comparison.Panel], comparison.Marks | None]:
+    """What the figure shows: the score, then each measure; and what is marked, if anything."""
     score = [
         comparison.Point(each.point, each.scores, each.sample.mean, each.sample[4:6])
         for each in compared
@@ -150,20 +166,8 @@ def _panels(
     if grid.mark is None:
         return panels, None
     marked = panels[1 + grid.measures.index(grid.mark)].points
-    return panels, [point.middle for point in marked[:: len(grid.axes[-1].settings)]]
-
-
-def _relaxations(condition: Condition, runs: Path) -> dict[str, Relaxation]:
-    """The recorded steps of all runs of a condition, by team."""
-    found: dict[str, list[Relaxation]] = {team: [] for team in TEAMS}
-    for folder in condition.folders(runs):
-        with record.open_run(folder) as run:
-            for team, parts in found.items():
-                parts.append(relaxation(run, team))
-    return {
-        team: Relaxation(*map(np.concatenate, zip(*parts, strict=True)))
-        for team, parts in found.items()
-    }
+    places = [point.middle for point in marked[:: len(grid.axes[-1].settings)]]
+    return panels, comparison.Marks(MEASURES[grid.mark].label, places)
 
 
 INTRODUCTION = """\

@@ -69,9 +69,7 @@ def connect(scheduler: str) -> "Client":
     try:
         from distributed import Client
     except ImportError:
-        raise InputError(
-            "--scheduler needs Dask: install neurosim with its extra [cluster]."
-        ) from None
+        raise InputError("--scheduler needs Dask: pip install 'neurosim[cluster]'.") from None
     at: dict[str, Any] = (
         {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
     )

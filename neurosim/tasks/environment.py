@@ -147,9 +147,9 @@ def make(task: Task | MonteCarloTask, **more: Any) -> gymnasium.Env[Any, Any]:
     try:
         return gymnasium.make(task.id, disable_env_checker=True, **{**task.options, **more})
     except gymnasium.error.DependencyNotInstalled as error:
-        raise InputError(
-            f"task.id = {task.id!r}: {error} (for Box2D: pip install 'neurosim[box2d]')"
-        ) from None
+        box2d = "box2d" in str(error).lower()  # Gymnasium's own advice leaves neurosim out
+        advice = "it needs Box2D: pip install 'neurosim[box2d]'." if box2d else error
+        raise InputError(f"task.id = {task.id!r}: {advice}") from None
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         close = difflib.get_close_matches(task.id, list(gymnasium.registry), 2)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
