@@ -3,8 +3,9 @@
     python tests/benchmarks/agent_step.py [--quick] [--json PATH]
 
 For each model a round is a number of steps on observations of real episodes under random actions.
-neurosim and NumPy are called from Python step by step, C makes all steps of a round by itself.
-The C agent must first have neurosim's values and parameters after eight steps, to rounding.
+neurosim and NumPy are called from Python step by step, as runs do it.  C makes all steps of a round
+by itself; "neurosim, alone" does so, too.  The C agent must first have neurosim's values and
+parameters after eight steps, to rounding.
 
 NumPy, tuned  numpy_agent.py: flat vectors, everything in place, nothing computed twice.
 NumPy, plain  the transcription of the algorithm in tests/oracle.py: vectorised by layer, written to
@@ -32,6 +33,8 @@ from bridge import settings_of, state_of
 
 import neurosim
 from neurosim.errors import InputError
+from neurosim.jit import kernel
+from neurosim.kernels.agent import agent_step
 from neurosim.learners import MapProp
 from neurosim.spec import Spec
 from neurosim.tasks import Environment
@@ -109,6 +112,19 @@ def by_steps(agent: Any, seen: np.ndarray) -> float:
     return cpu_seconds(steps)
 
 
+@kernel
+def all_steps(actor, critic, shared, seen, reward):
+    """A step for each row of `seen`, without Python between them."""
+    for n in range(seen.shape[0]):
+        agent_step(actor, critic, shared, seen[n], reward)
+
+
+def alone(agent: MapProp, seen: np.ndarray) -> float:
+    """The same of neurosim's kernel, in one call."""
+    agent.begin(seen[0])
+    return cpu_seconds(lambda: all_steps(*agent._blocks, seen[1:], 1.0))
+
+
 def at_once(agent: c_agent.CAgent, seen: np.ndarray) -> float:
     """The same of the C agent, in one call."""
     agent.begin(seen[0])
@@ -136,8 +152,24 @@ def model(name: str, quick: bool) -> Iterator[Line]:
         "NumPy, plain": Plain(spec, sizes),
     }
     contestants = {who: partial(by_steps, agent, seen) for who, agent in agents.items()}
+    contestants["neurosim, alone"] = partial(alone, MapProp(spec, *sizes, 0), seen)
     contestants |= {who: partial(at_once, agent, seen) for who, agent in in_c(spec, sizes).items()}
     yield from lines(name, "us a step", in_turn(contestants, rounds(quick)), SCALE)
+
+
+def single(quick: bool) -> Iterator[Line]:
+    """`cartpole` in single precision, beside C in the same."""
+    spec, sizes = neurosim.load("cartpole").spec, SIZES["cartpole"]
+    own = neurosim.load("cartpole", {"learning.precision": "single"}).spec
+    seen = observations(spec, sizes[0])
+    contestants = {OURS: partial(by_steps, MapProp(own, *sizes, 0), seen)}
+    contestants |= {
+        who: partial(at_once, agent, seen)
+        for who, agent in in_c(spec, sizes).items()
+        if who == "C, float32"
+    }
+    times = in_turn(contestants, rounds(quick))
+    yield from lines("cartpole, single precision", "us a step", times, SCALE)
 
 
 def backprop(quick: bool) -> Iterator[Line]:
@@ -161,9 +193,10 @@ def backprop(quick: bool) -> Iterator[Line]:
 
 
 def measure(quick: bool) -> Iterator[Line]:
-    """All models; quick: `cartpole` and its baseline."""
+    """All models; quick: `cartpole`, and its baseline."""
     for name in list(SIZES)[: 1 if quick else None]:
         yield from model(name, quick)
+    yield from single(quick)
     yield from backprop(quick)
 
 
