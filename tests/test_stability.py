@@ -340,6 +340,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_limits_of_a_run_are_those_of_its_weights(
     run_folder: Path,
     do: Neurosim,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with neurosim.open(run_folder) as run:
         found = stability.of_run(run)["critic"]
@@ -365,10 +366,15 @@ def test_the_limits_of_a_run_are_those_of_its_weights(
     done = do("stability", run_folder)
     assert done.status == 0
     final = largest["final", 3.0]
-    row = cells(done.out, "critic", "final, episode 3")
+    row = cells(done.out, "critic", "final 3")
     assert row[1:4] == [f"{x:.3g}" for x in (final, final, 2.0 / final)]
     assert "critic: stable: step_size 0.5 < " in done.out
     assert do("stability", run_folder, "--seed", 1).status == 2
+    monkeypatch.setenv("COLUMNS", "80")
+    with neurosim.open(run_folder) as run:
+        rows = sum(len(each) for each in stability.of_run(run).values())
+    narrow = do("stability", run_folder).out.splitlines()
+    assert len(narrow) == 1 + 2 + rows + 2  # the run, headings, a line each, verdicts
 
 
 def test_the_figure_has_the_limits_and_the_line_of_the_model(

@@ -78,7 +78,7 @@ def audit(
         f"{report.units} units in {report.windows} windows of together {report.steps} steps, "
         f"{report.values} values compared: {report.n_mismatches} mismatches."
     )
-    given = Table("not local", "values given", box=None, header_style="bold")
+    given = Table("not local", "values given", box=None, header_style="bold", pad_edge=False)
     for what, values in report.non_local.items():
         given.add_row(what, str(values))
     console.print(given)
@@ -87,7 +87,7 @@ def audit(
     if report.passed:
         return
     columns = ("window", "step", "team", "unit", "kind", "what", "row", "expected", "found")
-    table = Table(*columns, box=None, header_style="bold")
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for mismatch in report.mismatches:
         table.add_row(*(str(each) for each in mismatch))
     console.print(table)
@@ -148,10 +148,12 @@ def _show_limits(teams: "Mapping[str, Sequence[tuple[str, Limits]]]") -> None:
     if not teams:
         print("No team relaxes: this is of MAP propagation, with N > 0 and hidden layers.")
         return
-    table = Table("team", "when", "states", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("team", "when,\nepisode"):
+        table.add_column(heading)
     for heading in (
-        *("lambda_max median", "max", "largest step", "step_size"),
-        *("o", "critical delay", "delay"),
+        *("states", "lambda\nmedian", "lambda\nmax", "largest\nstep", "step\nsize"),
+        *("o", "critical\ndelay", "delay"),
     ):
         table.add_column(heading, justify="right")
     for team, moments in teams.items():
@@ -162,7 +164,8 @@ def _show_limits(teams: "Mapping[str, Sequence[tuple[str, Limits]]]") -> None:
             )
             delay = "" if limits.delay is None else f"{limits.delay:.3g}"
             cells = [f"{number:.3g}" for number in numbers]
-            table.add_row(team, when, str(limits.lambda_max.size), *cells, delay)
+            place = when.replace(", episode", "")  # so that a row takes one line of a terminal
+            table.add_row(team, place, str(limits.lambda_max.size), *cells, delay)
     console = Console()
     console.print(table)
     for team, moments in teams.items():

@@ -149,7 +149,9 @@ def list_models(runs: Folder = Path("runs")) -> None:
             print(f"{name:<{width}}  {text}")
         print()
     if runs.is_dir() and any(runs.rglob("provenance.json")):
-        table = Table("run", "episodes or batches", "state", box=None, header_style="bold")
+        table = Table(
+            "run", "episodes or batches", "state", box=None, header_style="bold", pad_edge=False
+        )
         for folder in run_folders(runs):
             try:
                 with record.open_run(folder) as opened:

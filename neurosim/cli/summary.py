@@ -75,7 +75,7 @@ def _summarise_model(folders: Sequence[Path]) -> None:
     if by_batches:
         headings = ("run", "batches", "samples", "mean reward", "last 100", "best", "")
     digits = 4 if by_batches else 2
-    table = Table(*headings, box=None, header_style="bold")
+    table = Table(*headings, box=None, header_style="bold", pad_edge=False)
     table.columns[0].overflow = "fold"
     means = []
     for folder in folders:
@@ -116,7 +116,7 @@ def _summarise_traffic(folders: Sequence[Path]) -> None:
     from neurosim.spec import TEAMS
 
     headings = ("each step", "packets", "lost", "discarded", "in flight", "ticks", "idle", "MACs")
-    table = Table(*headings, "age", box=None, header_style="bold")
+    table = Table(*headings, "age", box=None, header_style="bold", pad_edge=False)
     for folder in folders:
         with record.open_run(folder) as opened:
             if opened.attribute("mode") != "asynchronous" or not len(opened.steps):
