@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from benchmarks import agent_step, async_engine, async_team, batch, c_async, harness
 from benchmarks.harness import Line, Spread
+from benchmarks.law import Law, draw
 
 import neurosim
 
@@ -75,3 +76,15 @@ def test_rounds_are_in_turn_and_ratios_are_taken_round_by_round(tmp_path: Path) 
     assert [line["who"] for line in kept["one"]["lines"]] == ["b"]
     assert kept["one"]["lines"][0]["ratio"] == {"median": 2.533, "low": 2.4, "high": 2.667}
     assert kept["two"]["machine"]["neurosim"] == kept["one"]["machine"]["neurosim"]
+
+
+def test_the_deviation_from_a_law_is_that_of_the_sizes_it_is_judged_by(tmp_path: Path) -> None:
+    # in the first round 64 units cost twice, and 1024 half of what a constant of 2 ns says
+    amounts = {64: 10.0, 1024: 100.0, 4096: 1000.0}
+    seconds = {64: [40e-9, 10e-9], 1024: [100e-9, 100e-9], 4096: [1.0, 1.0]}
+    law = Law("width", "units", "a tick", "fan-in + fan-out", amounts, seconds)
+    assert law.constant({n: values[0] for n, values in seconds.items()}) == pytest.approx(2e-9)
+    *_, worst = law.lines()
+    assert worst.value == pytest.approx((50.0, 0.0, 100.0))
+    draw([law] * 4, tmp_path / "law.png")
+    assert (tmp_path / "law.png").stat().st_size > 10_000

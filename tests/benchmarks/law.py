@@ -62,7 +62,6 @@ class Law(NamedTuple):
 
 def draw(laws: list[Law], path: Path) -> None:
     """A panel for each law: medians with the range of the rounds, and exact proportion."""
-    style.check_figure_path(path)
     style.apply()
     figure = Figure(figsize=(7.5, 5.6))
     for axes, law in zip(figure.subplots(2, 2).flat, laws, strict=True):
