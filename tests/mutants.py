@@ -163,8 +163,8 @@ DEFECTS = (
     Defect(
         "gamma is forgotten in the td_error",
         "kernels/agent.py",
-        "reward + shared.gamma * value",
-        "reward + value",
+        "reward + shared.gamma * next_value",
+        "reward + next_value",
         SMALL_AGENT,
     ),
     Defect(
@@ -219,19 +219,19 @@ DEFECTS = (
     Defect(
         "the terminal update is skipped",
         "kernels/agent.py",
-        "    learn_both(actor, critic, shared)\n    if shared.terminal_iteration:",
-        "    if shared.terminal_iteration:",
+        "if not begins or shared.update_at_reset:",
+        "if kind == STEP or shared.update_at_reset:",
         f"{ALGORITHM}the_terminal_transition_is_learned_with_reward_minus_value",
     ),
     Defect(
         "learning comes after the relaxation",
         "kernels/agent.py",
-        "shared.value[0] = value\n"
-        "    learn_both(actor, critic, shared)\n"
-        "    return settle(actor, critic, shared)",
-        "shared.value[0] = value\n"
-        "    bad = settle(actor, critic, shared)\n"
-        "    learn_both(actor, critic, shared)\n"
+        "    if not begins or shared.update_at_reset:\n"
+        "        learn_both(actor, critic, shared)\n"
+        "    return settle(actor, critic, shared) if acts else (-1, -1)",
+        "    bad = settle(actor, critic, shared) if acts else (-1, -1)\n"
+        "    if not begins or shared.update_at_reset:\n"
+        "        learn_both(actor, critic, shared)\n"
         "    return bad",
         SMALL_AGENT,
     ),

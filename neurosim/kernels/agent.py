@@ -12,7 +12,8 @@ from neurosim.kernels.team import (
     relax,
 )
 
-TERMINATED, ZERO, BOOTSTRAP = range(3)  # how the last transition of an episode is valued
+BEGIN, STEP = range(2)  # which step of an episode it is: its first, a later one, or
+TERMINATED, ZERO, BOOTSTRAP = range(2, 5)  # what follows the last, and how that is valued
 
 
 @kernel
@@ -33,52 +34,35 @@ def bounded(reward, bound):
 
 
 @kernel
-def begin_step(actor_block, critic_block, shared_block, observation):
-    """First step of an episode.  Returns as `settle`."""
+def agent_step(actor_block, critic_block, shared_block, observation, reward, kind):
+    """A step of an episode: the transition that led to `observation` is learned first, if any.
+
+    What follows the last step is its transition alone, learned with the traces as they stand (see
+    the errata), and an iteration on the last state where there is to be one.  One kernel for all
+    kinds, because most of compiling is for what they share.  Returns as `settle`.
+    """
     actor, critic, shared = read(actor_block, critic_block, shared_block)
-    begin_episode(critic)
-    begin_episode(actor)
-    feed_forward(critic, observation, shared.key)
-    feed_forward(actor, observation, shared.key)
-    shared.value[0] = critic.mu[-1]
-    shared.td_error[0] = 0.0
-    if shared.update_at_reset:
-        learn_both(actor, critic, shared)
-    return settle(actor, critic, shared)
-
-
-@kernel
-def agent_step(actor_block, critic_block, shared_block, observation, reward):
-    """Every later step: the transition that led to `observation` is learned first."""
-    actor, critic, shared = read(actor_block, critic_block, shared_block)
-    feed_forward(critic, observation, shared.key)
-    feed_forward(actor, observation, shared.key)
-    value = critic.mu[-1]
-    reward = bounded(reward, shared.reward_bound)
-    shared.td_error[0] = reward + shared.gamma * value - shared.value[0]  # line 13, Appendix C
-    shared.value[0] = value
-    learn_both(actor, critic, shared)
-    return settle(actor, critic, shared)
-
-
-@kernel
-def end_step(actor_block, critic_block, shared_block, observation, reward, ending):
-    """Last transition of an episode, with the traces as they stand (see the errata)."""
-    actor, critic, shared = read(actor_block, critic_block, shared_block)
-    if shared.terminal_iteration or ending == BOOTSTRAP:
+    begins, ends = kind == BEGIN, kind >= TERMINATED
+    acts = not ends or shared.terminal_iteration
+    if begins:
+        begin_episode(critic)
+        begin_episode(actor)
+    if acts or kind == BOOTSTRAP:
         feed_forward(critic, observation, shared.key)
-    if shared.terminal_iteration:
+    if acts:
         feed_forward(actor, observation, shared.key)
-    if ending == ZERO:
+    value = critic.mu[-1]
+    if begins or kind == ZERO:
         shared.td_error[0] = 0.0
     else:
-        next_value = critic.mu[-1] if ending == BOOTSTRAP else 0.0
+        next_value = 0.0 if kind == TERMINATED else value
         reward = bounded(reward, shared.reward_bound)
-        shared.td_error[0] = reward + shared.gamma * next_value - shared.value[0]
-    learn_both(actor, critic, shared)
-    if shared.terminal_iteration:
-        return settle(actor, critic, shared)
-    return -1, -1
+        shared.td_error[0] = reward + shared.gamma * next_value - shared.value[0]  # l. 13, App. C
+    if not ends:
+        shared.value[0] = value
+    if not begins or shared.update_at_reset:
+        learn_both(actor, critic, shared)
+    return settle(actor, critic, shared) if acts else (-1, -1)
 
 
 @kernel

@@ -69,18 +69,18 @@ class MapProp:
 
     def begin(self, observation: Floats) -> Floats:
         """First step of an episode.  Returns the actor's output (n_actions,), a view."""
-        self._check(kernels.begin_step(*self._blocks, observation))
+        self._check(kernels.agent_step(*self._blocks, observation, 0.0, kernels.BEGIN))
         return self._action
 
     def step(self, observation: Floats, reward: float) -> Floats:
         """A later step: learn from the transition that led here, then act.  Returns as `begin`."""
-        self._check(kernels.agent_step(*self._blocks, observation, reward))
+        self._check(kernels.agent_step(*self._blocks, observation, reward, kernels.STEP))
         return self._action
 
     def end(self, observation: Floats, reward: float, terminated: bool) -> None:
         """Learn from the last transition of an episode."""
         ending = kernels.TERMINATED if terminated else self._at_limit
-        self._check(kernels.end_step(*self._blocks, observation, reward, ending))
+        self._check(kernels.agent_step(*self._blocks, observation, reward, ending))
         self._check_parameters()
 
     def state(self) -> dict[str, NDArray[np.generic]]:

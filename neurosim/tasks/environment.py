@@ -90,7 +90,9 @@ class Environment:
         Discrete: the index of the one-hot outcome.  Box: clip(scale * A + offset, low, high).
         """
         if self.discrete:
-            return self._first_action + int(output.argmax())
+            # argmax would let go of the interpreter's lock, for which the recorder's thread waits
+            values = output.tolist()
+            return self._first_action + int(values.index(max(values)))
         mapped = np.clip(self._scale * output + self._offset, self._low, self._high)
         return mapped.astype(self._dtype)
 

@@ -34,7 +34,7 @@ from bridge import settings_of, state_of
 import neurosim
 from neurosim.errors import InputError
 from neurosim.jit import kernel
-from neurosim.kernels.agent import agent_step
+from neurosim.kernels.agent import STEP, agent_step
 from neurosim.learners import MapProp
 from neurosim.spec import Spec
 from neurosim.tasks import Environment
@@ -116,7 +116,7 @@ def by_steps(agent: Any, seen: np.ndarray) -> float:
 def all_steps(actor, critic, shared, seen, reward):
     """A step for each row of `seen`, without Python between them."""
     for n in range(seen.shape[0]):
-        agent_step(actor, critic, shared, seen[n], reward)
+        agent_step(actor, critic, shared, seen[n], reward, STEP)
 
 
 def alone(agent: MapProp, seen: np.ndarray) -> float:
