@@ -285,7 +285,7 @@ def test_the_four_verbs_one_after_the_other_give_the_bits_of_a_whole_step(model:
     def iterate(observation: Array, reward: float | None) -> None:
         critic.act(observation)
         actor.act(observation)
-        value = critic.memory.mu[critic.memory.unit[-1]]
+        value = float(critic.memory.mu[critic.memory.unit[-1]])
         td_error = 0.0
         if reward is not None:
             td_error = reward + model.learning.gamma * value - shared.value[0]
