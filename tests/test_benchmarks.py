@@ -31,7 +31,7 @@ def test_the_c_agent_takes_the_same_steps_in_both_precisions(name: str) -> None:
 @pytest.mark.parametrize("feedback", ["kolen_pollack", "symmetric"])
 @pytest.mark.parametrize(("name", "n_out"), [("actor", 2), ("critic", 1)])
 def test_the_asynchronous_c_team_has_the_same_bits(name: str, n_out: int, feedback: str) -> None:
-    library = c_async.library()
+    library = c_async.build()
     assert library is not None
     spec = async_engine.model({"timing.feedback": feedback})
     ours, theirs = async_team.both(library, spec, name, 4, n_out)

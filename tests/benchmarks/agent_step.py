@@ -135,7 +135,7 @@ def in_c(spec: Spec, sizes: tuple[int, int]) -> dict[str, c_agent.CAgent]:
     """The C agents, checked; none without a compiler."""
     found = {}
     for who, (flags, tolerance) in C.items():
-        library = c_agent.library(*flags)
+        library = c_agent.build(*flags)
         if library is not None:
             c_agent.check(library, spec, sizes, tolerance)
             found[who] = c_agent.CAgent(library, MapProp(spec, *sizes, 0))

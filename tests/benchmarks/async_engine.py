@@ -176,7 +176,7 @@ def environment_step(library: ctypes.CDLL, quick: bool) -> Iterator[Line]:
 
 def measure(quick: bool) -> Iterator[Line]:
     """The lines; quick: no wide team."""
-    library = c_async.library()
+    library = c_async.build()
     if library is None:
         return
     for name, n_out in (("actor", 2), ("critic", 1)):  # nothing is timed with it

@@ -38,7 +38,7 @@ AGENT = (
 )
 
 
-def library(*flags: str) -> ctypes.CDLL | None:
+def build(*flags: str) -> ctypes.CDLL | None:
     """agent_step.c with more flags for the compiler, if there is one."""
     return compiled("agent_step.c", (*TEAM, *AGENT), *flags)
 

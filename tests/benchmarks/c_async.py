@@ -35,7 +35,7 @@ class Settings(ctypes.Structure):
     )
 
 
-def library() -> ctypes.CDLL | None:
+def build() -> ctypes.CDLL | None:
     """async_engine.c, if there is a compiler; sums and products are rounded one by one."""
     return compiled("async_engine.c", FUNCTIONS, "-ffp-contract=off")
 
