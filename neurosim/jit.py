@@ -14,9 +14,16 @@ from typing import Any
 import numba
 import platformdirs
 
+from neurosim.compiler import Compiler
+
 _njit: Any = numba.njit
 _PACKAGE = Path(__file__).parent
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "forceinline": True}
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": False,
+    "forceinline": True,
+    "pipeline_class": Compiler,
+}
 # error_model="numpy": a division that might raise would stop the vectoriser.
 # fastmath=False: the same bits on every processor; a sum is taken in the order it is written.
 # forceinline: passing a team's thirty arrays to a function that is not inlined costs 0.1 us.
@@ -27,7 +34,7 @@ def cache_folder() -> Path:
     """Folder of the compiled kernels, named after the sources that made them."""
     digest = hashlib.sha256(numba.__version__.encode())
     for source in [
-        *(_PACKAGE / name for name in ("jit.py", "memory.py")),
+        *(_PACKAGE / name for name in ("compiler.py", "jit.py", "memory.py")),
         *sorted((_PACKAGE / "kernels").glob("*.py")),
     ]:
         digest.update(source.read_bytes())
