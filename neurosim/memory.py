@@ -68,6 +68,8 @@ class Team(NamedTuple):
     beta2: float
     epsilon: float
     bias_correction_until: float  # number of the first update without bias correction
+    samples: int  # side by side in each unit array, whose entries are (unit, sample); 1 but for a
+    # batch that relaxes
 
 
 class Wiring(NamedTuple):

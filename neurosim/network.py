@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from neurosim.kernels import reading, rng
 from neurosim.kernels.activation import CODES, LINEAR, SOFTMAX
 from neurosim.kernels.layer import transpose
+from neurosim.kernels.tile import TOGETHER
 from neurosim.memory import Block, Floats, Shared, Team
 from neurosim.spec import BY_BACKPROP, TEAMS, Actor, Adam, Critic, Learning, MonteCarloActor
 
@@ -86,6 +87,14 @@ def build_team(
     team.var[:] = np.repeat(variances, size)
     draw_weights(team, rng.mixed_key(seed), np.uint64(where + rng.INIT))
     return integers, floats
+
+
+def build_together(team: Team) -> Floats:
+    """Unit arrays of as many samples as relax side by side, see `reading.side_by_side`."""
+    n = team.h.size * TOGETHER
+    values = aligned_zeros(7 * n)
+    values[6 * n :] = np.repeat(team.var, TOGETHER)
+    return values
 
 
 def read_team(block: Block) -> Team:

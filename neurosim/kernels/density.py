@@ -16,17 +16,18 @@ def sample_gaussian(mu, var, noise, h):
 
 
 @kernel
-def softmax(p, temperature, probability):
-    """probability = softmax(p / T).  p, probability (K,)."""
-    largest = p[0]
-    for k in range(1, p.size):
-        largest = p[k] if p[k] > largest else largest
-    total = 0.0
-    for k in range(p.size):
-        probability[k] = exp((p[k] - largest) / temperature)
-        total += probability[k]
-    for k in range(p.size):
-        probability[k] /= total
+def softmax(p, temperature, probability, samples):
+    """probability = softmax(p / T) of each of `samples` samples.  p, probability (K * samples,)."""
+    for s in range(samples):
+        largest = p[s]
+        for k in range(s + samples, p.size, samples):
+            largest = p[k] if p[k] > largest else largest
+        total = 0.0
+        for k in range(s, p.size, samples):
+            probability[k] = exp((p[k] - largest) / temperature)
+            total += probability[k]
+        for k in range(s, p.size, samples):
+            probability[k] /= total
 
 
 @kernel

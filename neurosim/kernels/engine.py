@@ -114,7 +114,7 @@ def error_of(team, wiring, mail, u, layer, p):
     move if it is silent."""
     if team.activation[layer] == SOFTMAX:
         last = u + team.size[layer]
-        softmax(p, team.T, team.mu[u:last])
+        softmax(p, team.T, team.mu[u:last], 1)
         packets_softmax(team.h[u:last], team.mu[u:last], team.T, team.g[u:last])
     elif wiring.silent and layer < team.size.size - 1 and mail.moves[u] == 0:
         team.g[u] = 0.0
@@ -179,7 +179,7 @@ def act(team, wiring, mail, log, key, observation):
             refresh(team, wiring, mail, u)
         if team.activation[layer] == SOFTMAX:
             mu, h = team.mu[first:last], team.h[first:last]
-            softmax(team.p[first:last], team.T, mu)
+            softmax(team.p[first:last], team.T, mu, 1)
             sample_softmax(mu, team.noise[first], h)
         for u in range(first, last):
             if team.activation[layer] != SOFTMAX:

@@ -5,7 +5,7 @@ product and one rounded addition at a time.  Outputs go side by side, a tile of 
 """
 
 from neurosim.jit import kernel
-from neurosim.kernels.tile import NARROW, WIDE, narrow, single, wide
+from neurosim.kernels.tile import NARROW, TOGETHER, WIDE, narrow, one, several, single, wide
 
 
 @kernel
@@ -24,19 +24,43 @@ def accumulate_map(rows, x, out):
 
 
 @kernel
-def potential(wt, b, x, p):
-    """p = W x + b (Section 2).  wt: W transposed, (n_in * n_out,); x (n_in,); p, b (n_out,)."""
-    for i in range(p.size):
-        p[i] = b[i]
-    accumulate_map(wt, x, p)
+def accumulate_map_together(rows, x, out):
+    """The same of TOGETHER samples: out[i, s] += sum_j rows[i, j] * x[j, s], in the order of j."""
+    n, i = out.size // TOGETHER, 0
+    while i + NARROW <= n:
+        several(rows, x, out, i)
+        i += NARROW
+    while i < n:
+        one(rows, x, out, i)
+        i += 1
 
 
 @kernel
-def feedback(w, g, f):
-    """f = W' g (eq. 69).  w: W of the layer above, flat (n_above * n,); g (n_above,); f (n,)."""
+def potential(w, wt, b, x, p, samples):
+    """p = W x + b (Section 2), of each of `samples` samples: one, or TOGETHER.
+
+    w, wt : W and W transposed, flat; b (n_out,); x (n_in * samples,); p (n_out * samples,).
+    """
+    if samples == 1:
+        for i in range(p.size):
+            p[i] = b[i]
+        accumulate_map(wt, x, p)
+    else:
+        for i in range(p.size):
+            p[i] = b[i // samples]
+        accumulate_map_together(w, x, p)
+
+
+@kernel
+def feedback(w, wt, g, f, samples):
+    """f = W' g (eq. 69).  w, wt: W of the layer above and W transposed, flat;
+    g (n_above * samples,); f (n * samples,)."""
     for j in range(f.size):
         f[j] = 0.0
-    accumulate_map(w, g, f)
+    if samples == 1:
+        accumulate_map(w, g, f)
+    else:
+        accumulate_map_together(wt, g, f)
 
 
 @kernel

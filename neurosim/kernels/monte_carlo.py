@@ -1,17 +1,19 @@
 """Algorithm 1 for a batch of one-step episodes: one team, sample after sample.
 
-The traces, whose decay is 1, add up the batch; then comes one Adam step on z / batch size.
+Samples relax TOGETHER at a time, side by side in vector registers.  The traces, whose decay is 1,
+add up the batch; then comes one Adam step on z / batch size.
 """
 
 import numpy as np
 
 from neurosim.jit import kernel
 from neurosim.kernels.density import gate
-from neurosim.kernels.reading import read_team
+from neurosim.kernels.reading import read_team, side_by_side
 from neurosim.kernels.team import (
     PASSES,
     backpropagate,
     clear_traces,
+    climb,
     feed_forward,
     first_diverged,
     learn,
@@ -22,6 +24,7 @@ from neurosim.kernels.team import (
     toss_coin,
     trace,
 )
+from neurosim.kernels.tile import TOGETHER
 
 
 @kernel
@@ -46,26 +49,34 @@ def act_batch(integers, floats, key, values, coin):
 
 
 @kernel
-def learn_batch(integers, floats, key, values, signal, answers):
+def learn_batch(integers, floats, together, key, values, signal, answers):
     """Lines 9-12 for each sample, then W[l] += alpha[l] * mean of the gradients, through Adam.
 
+    together : room for what relaxes side by side, see `side_by_side`
     values (n * U,) : from `act_batch`
     signal (n,) : rewards G, or the answers A*
     answers : whether they are answers
     Returns the first sample and unit that diverged, (-1, -1) if none did.
     """
     team = read_team(integers, floats)
-    units = team.h.size
+    side = side_by_side(team, together)
     first = team.count[PASSES] - signal.size  # number of the first sample
     clear_traces(team)
     for s in range(signal.size):
-        for i in range(units):
-            team.h[i] = values[s * units + i]
         if team.backprop:
+            take(team, values, s, 1)
             backpropagate(team)
+        elif team.proposal > 0.0:
+            take(team, values, s, 1)
+            climb(team, key, first + s, 0)
+            local_packets(team)
         else:
-            relax(team, key, first + s, 0)
-            local_packets(team)  # of a unit that did not explore g = 0, as h is mu exactly
+            if s % TOGETHER == 0:
+                take(side, values, s, min(TOGETHER, signal.size - s))
+                relax(side, key, first + s, 0)
+                local_packets(side)
+            take_out(team, side, s % TOGETHER)
+        # of a unit that did not explore g = 0, as h is mu exactly
         scale_packets(team, worth(team, signal[s]) if answers else signal[s])
         bad = first_diverged(team)
         if bad >= 0:
@@ -73,6 +84,25 @@ def learn_batch(integers, floats, key, values, signal, answers):
         trace(team)
     learn(team, 1.0 / signal.size, 0, np.inf)
     return -1, -1
+
+
+@kernel
+def take(team, values, first, n):
+    """Values of the samples first ... first + n - 1 into a team; more than n repeat the last."""
+    units = team.h.size // team.samples
+    for s in range(team.samples):
+        row = first + min(s, n - 1)
+        for i in range(units):
+            team.h[i * team.samples + s] = values[row * units + i]
+
+
+@kernel
+def take_out(team, side, s):
+    """What a team has found of one of its samples, by itself."""
+    for i in range(team.h.size):
+        team.h[i] = side.h[i * side.samples + s]
+        team.mu[i] = side.mu[i * side.samples + s]
+        team.g[i] = side.g[i * side.samples + s]
 
 
 @kernel

@@ -13,6 +13,7 @@ each field, in the order of the NamedTuple; a single number is an array of one.
 import numpy as np
 
 from neurosim.jit import kernel, part
+from neurosim.kernels.tile import TOGETHER
 from neurosim.memory import Log, Mail, Shared, Team, Wiring
 
 LAYERS, UNITS, PARAMETERS, N, GATED, STALE, BACKPROP, WHERE, COUNT = range(9)  # COUNT: two entries
@@ -84,7 +85,20 @@ def read_team(integers, floats):
         floats[BETA2],
         floats[EPSILON],
         floats[CORRECTION_UNTIL],
+        1,
     )
+
+
+@kernel
+def side_by_side(team, values):
+    """The team with unit arrays for TOGETHER samples: h, p, mu, slope, g, f and var, one after the
+    other in `values`; it has no others."""
+    n = team.h.size * TOGETHER
+    none = values[:0]
+    h, p, mu, slope = values[:n], values[n : 2 * n], values[2 * n : 3 * n], values[3 * n : 4 * n]
+    g, f, var = values[4 * n : 5 * n], values[5 * n : 6 * n], values[6 * n : 7 * n]
+    arrays = (h, none, p, mu, slope, g, f, var, none)
+    return Team(*(team[:8] + arrays + team[17:-1] + (TOGETHER,)))
 
 
 @kernel

@@ -135,7 +135,7 @@ def refresh(agent):
     for k in range(agent.h.size):
         agent.p[k] = unit.weigh(agent.w[k, n], agent.w[k, :n], agent.x[k])
     if agent.activation == SOFTMAX:
-        softmax(agent.p, agent.T, agent.mu)
+        softmax(agent.p, agent.T, agent.mu, 1)
     else:
         agent.mu[0], agent.slope[0] = unit.mean(agent.activation, agent.p[0])
 

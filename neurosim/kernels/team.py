@@ -23,18 +23,30 @@ FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c
 
 
 @kernel
+def units(team, l):
+    """Where a layer's entries of the unit arrays begin and end."""
+    return team.unit[l] * team.samples, (team.unit[l] + team.size[l]) * team.samples
+
+
+@kernel
+def weights(team, l):
+    """W[l] and W[l] transposed, flat, and b[l]."""
+    first, last = team.param[l], team.param[l] + team.size[l] * team.size[l - 1]
+    return team.w[first:last], team.wt[first:last], team.w[last : last + team.size[l]]
+
+
+@kernel
 def mean(team, l):
     """p[l] = W[l] h[l-1] + b[l], mu[l] = f(p[l]) and slope[l] of one layer, if it decides."""
     if team.held[l] > 0:
         return
-    below = team.h[team.unit[l - 1] : team.unit[l - 1] + team.size[l - 1]]
-    first, last = team.unit[l], team.unit[l] + team.size[l]
-    weights = team.param[l]
-    biases = weights + team.size[l] * team.size[l - 1]
+    w, wt, b = weights(team, l)
+    below, first = units(team, l - 1)
+    last = units(team, l)[1]
     p, mu = team.p[first:last], team.mu[first:last]
-    potential(team.wt[weights:biases], team.w[biases : biases + team.size[l]], below, p)
+    potential(w, wt, b, team.h[below:first], p, team.samples)
     if team.activation[l] == SOFTMAX:
-        softmax(p, team.T, mu)
+        softmax(p, team.T, mu, team.samples)
     else:
         activate(team.activation[l], p, mu, team.slope[first:last])
 
@@ -44,7 +56,7 @@ def sample(team, l):
     """H[l] ~ pi_l, from noise that is drawn already; units that do not decide hold their values."""
     if team.held[l] > 0:
         return
-    first, last = team.unit[l], team.unit[l] + team.size[l]
+    first, last = units(team, l)
     h, mu = team.h[first:last], team.mu[first:last]
     if team.activation[l] == SOFTMAX:
         sample_softmax(mu, team.noise[first], h)
@@ -55,7 +67,7 @@ def sample(team, l):
 @kernel
 def packets(team, l):
     """Error packets g[l] of one layer; 0 where it holds its values, which have no density."""
-    first, last = team.unit[l], team.unit[l] + team.size[l]
+    first, last = units(team, l)
     h, mu, g = team.h[first:last], team.mu[first:last], team.g[first:last]
     if team.held[l] > 0:
         g[:] = 0.0
@@ -66,21 +78,28 @@ def packets(team, l):
 
 
 @kernel
+def feed_back(team, l):
+    """f[l] = W[l+1]' g[l+1] of a hidden layer (eq. 69)."""
+    first, last = units(team, l)
+    w, wt, _ = weights(team, l + 1)
+    g_above = team.g[last : units(team, l + 1)[1]]
+    feedback(w, wt, g_above, team.f[first:last], team.samples)
+
+
+@kernel
 def move(team, l):
     """One relaxation step of a hidden layer (eqs. 8 and 69): alpha_h = c var, so
     h += c (mu - h + var W' g).  A layer that holds its values stays."""
     if team.held[l] > 0:
         return
-    first, last = team.unit[l], team.unit[l] + team.size[l]
-    above = team.param[l + 1]
+    feed_back(team, l)
+    first, last = units(team, l)
     h, mu, var, f = (
         team.h[first:last],
         team.mu[first:last],
         team.var[first:last],
         team.f[first:last],
     )
-    g_above = team.g[team.unit[l + 1] : team.unit[l + 1] + team.size[l + 1]]
-    feedback(team.w[above : above + team.size[l] * team.size[l + 1]], g_above, f)
     for i in range(h.size):
         h[i] += team.c * ((mu[i] - h[i]) + var[i] * f[i])
 
@@ -271,11 +290,8 @@ def backpropagate(team):
     else:
         packets(team, last)
     for l in range(last - 1, 0, -1):
-        first, end = team.unit[l], team.unit[l + 1]
-        above, after = team.param[l + 1], team.param[l + 1] + team.size[l] * team.size[l + 1]
-        g_above = team.g[end : end + team.size[l + 1]]
-        feedback(team.w[above:after], g_above, team.f[first:end])
-        for i in range(first, end):
+        feed_back(team, l)
+        for i in range(team.unit[l], team.unit[l + 1]):
             team.g[i] = team.f[i] * team.slope[i]
 
 

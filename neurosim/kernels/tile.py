@@ -13,6 +13,7 @@ from numba.extending import lower_builtin, type_callable
 
 INDEX, LANE = ir.IntType(64), ir.IntType(32)
 WIDE, NARROW = 32, 8  # units of a tile
+TOGETHER = 8  # samples side by side, where a kernel works on several at once
 
 
 def wide(rows, x, out, first):
@@ -39,8 +40,33 @@ def _sum(rows, x, out, first, units):
             out[i] += rows[j * out.size + i] * x[j]
 
 
-def _compile(tile, units, lanes):
-    """Instructions for `tile`, in vectors of so many lanes."""
+def several(rows, x, out, first):
+    """out[i, s] += sum_j rows[i, j] * x[j, s] for NARROW units from i = first on and TOGETHER
+    samples s, in the order of j.
+
+    rows (n_out * n_in,), x (n_in * TOGETHER,), out (n_out * TOGETHER,) : flat.
+    """
+    _sum_together(rows, x, out, first, NARROW)
+
+
+def one(rows, x, out, first):
+    """The same for one unit."""
+    _sum_together(rows, x, out, first, 1)
+
+
+def _sum_together(rows, x, out, first, units):
+    n = x.size // TOGETHER
+    for i in range(first, first + units):
+        for j in range(n):
+            for s in range(TOGETHER):
+                out[i * TOGETHER + s] += rows[i * n + j] * x[j * TOGETHER + s]
+
+
+def _compile(tile, sums, lanes, together=False):
+    """Instructions for `tile`: so many sums under way, in vectors of so many lanes.
+
+    together : whether the lanes are samples; else they are units.
+    """
 
     @type_callable(tile)
     def _(context):
@@ -55,31 +81,56 @@ def _compile(tile, units, lanes):
         first, number = arguments[3], context.get_data_type(signature.args[2].dtype)
         vector = ir.VectorType(number, lanes)
         nowhere = ir.Constant(vector, ir.Undefined)
-        everywhere = ir.Constant(ir.VectorType(LANE, lanes), [0] * lanes)
+        zeros = ir.Constant(ir.VectorType(LANE, lanes), [0] * lanes)
         align = signature.args[2].dtype.bitwidth // 8
 
         def at(data, index):
             return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
-        places = [builder.add(first, INDEX(lanes * k)) for k in range(units // lanes)]
-        sums = [cgutils.alloca_once(builder, vector) for _ in places]  # become registers
-        for place, total in zip(places, sums, strict=True):
-            builder.store(builder.load(at(out.data, place), align=align), total)
-        n = builder.extract_value(out.shape, 0)
-        with cgutils.for_range(builder, builder.extract_value(x.shape, 0)) as loop:
-            value = builder.load(builder.gep(x.data, [loop.index]))
+        def scalar(data, index):
+            return builder.load(builder.gep(data, [index]))
+
+        def everywhere(value):
             spread = builder.insert_element(nowhere, value, LANE(0))
-            spread = builder.shuffle_vector(spread, nowhere, everywhere)
-            row = builder.mul(loop.index, n)
-            for place, total in zip(places, sums, strict=True):
-                weights = builder.load(at(rows.data, builder.add(row, place)), align=align)
-                term = builder.fmul(weights, spread)
+            return builder.shuffle_vector(spread, nowhere, zeros)
+
+        lane = INDEX(lanes)
+        n_out = builder.extract_value(out.shape, 0)
+        n_in = builder.extract_value(x.shape, 0)
+        if together:
+            n_in = builder.sdiv(n_in, lane)
+            units = [builder.add(first, INDEX(k)) for k in range(sums)]
+            starts = [builder.mul(unit, n_in) for unit in units]
+            places = [builder.mul(unit, lane) for unit in units]
+        else:
+            places = [builder.add(first, INDEX(lanes * k)) for k in range(sums)]
+        totals = [cgutils.alloca_once(builder, vector) for _ in places]  # become registers
+        for place, total in zip(places, totals, strict=True):
+            builder.store(builder.load(at(out.data, place), align=align), total)
+        with cgutils.for_range(builder, n_in) as loop:
+            if together:
+                shared = builder.load(at(x.data, builder.mul(loop.index, lane)), align=align)
+                own = [
+                    everywhere(scalar(rows.data, builder.add(start, loop.index)))
+                    for start in starts
+                ]
+            else:
+                shared = everywhere(scalar(x.data, loop.index))
+                row = builder.mul(loop.index, n_out)
+                own = [
+                    builder.load(at(rows.data, builder.add(row, place)), align=align)
+                    for place in places
+                ]
+            for factor, total in zip(own, totals, strict=True):
+                term = builder.fmul(factor, shared)
                 builder.store(builder.fadd(builder.load(total), term), total)
-        for place, total in zip(places, sums, strict=True):
+        for place, total in zip(places, totals, strict=True):
             builder.store(builder.load(total), at(out.data, place), align=align)
         return context.get_dummy_value()
 
 
-_compile(wide, WIDE, 8)
-_compile(narrow, NARROW, 8)
+_compile(wide, WIDE // 8, 8)
+_compile(narrow, NARROW // 8, 8)
 _compile(single, 1, 1)
+_compile(several, NARROW, TOGETHER, together=True)
+_compile(one, 1, TOGETHER, together=True)

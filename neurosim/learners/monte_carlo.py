@@ -11,7 +11,7 @@ from neurosim.kernels import rng
 from neurosim.kernels.team import PASSES, UPDATES
 from neurosim.learners.map_prop import named_layers, remedy
 from neurosim.memory import Floats
-from neurosim.network import build_team, layer_of, orient, read_team
+from neurosim.network import build_team, build_together, layer_of, orient, read_team
 from neurosim.spec import Learning, MonteCarloSpec
 from neurosim.tasks import Environment
 
@@ -56,6 +56,7 @@ class MonteCarlo:
             "actor", spec.actor, _LEARNING, spec.adam, self._n_in, self._n_out, seed
         )
         self.actor = read_team(self._block)
+        self._together = build_together(self.actor)
         self._key = rng.mixed_key(seed)
         self.values = np.zeros((self._size, self.actor.h.size))
 
@@ -79,7 +80,11 @@ class MonteCarlo:
         actions = outputs.argmax(axis=1) if self._discrete else outputs[:, 0]
         rewards = self._samples.rewards(actions, answers)
         signal = np.asarray(answers if self._answers else rewards, float)
-        self._check(kernels.learn_batch(*self._block, self._key, values, signal, self._answers))
+        self._check(
+            kernels.learn_batch(
+                *self._block, self._together, self._key, values, signal, self._answers
+            )
+        )
         return float(rewards.mean())
 
     def state(self) -> dict[str, NDArray[np.generic]]:
