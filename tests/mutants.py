@@ -112,10 +112,17 @@ DEFECTS = (
         CLIMBING,
     ),
     Defect(
+        "all samples that relax together get the gradient of the first one",
+        "kernels/monte_carlo.py",
+        "side.g[i * side.samples + s]",
+        "side.g[i * side.samples]",
+        f"{SMALL_TEAM}[softplus-map_prop]",
+    ),
+    Defect(
         "all samples of a batch propose what the first one does",
         "kernels/monte_carlo.py",
-        "relax(team, key, first + s, 0)",
-        "relax(team, key, first, 0)",
+        "climb(team, key, first + s, 0)",
+        "climb(team, key, first, 0)",
         f"{SMALL_TEAM}[softplus-climbing]",
     ),
     Defect(

@@ -243,6 +243,13 @@ def test_each_batch_of_a_small_team_is_the_oracles(kind: str, activation: str) -
     Twins(small_model(changes), seed=5).run(batches=3)
 
 
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 21])
+@pytest.mark.parametrize("kind", ["map_prop", "regression answers"])
+def test_batches_of_any_size_are_the_oracles(kind: str, size: int) -> None:
+    """Samples relax eight at a time, and those that are left over."""
+    Twins(small_model(KINDS[kind] | {"batch.size": size}), seed=5).run(batches=3)
+
+
 @pytest.mark.parametrize("units", [[], [3], [4, 3, 5]])
 @pytest.mark.parametrize("kind", ["map_prop", "backprop"])
 def test_teams_of_any_depth_are_the_oracles(kind: str, units: list[int]) -> None:

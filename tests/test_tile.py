@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from oracle import Array
 
-from neurosim.kernels.layer import accumulate_map
+from neurosim.kernels.layer import accumulate_map, accumulate_map_together
+from neurosim.kernels.tile import TOGETHER
 
 
 def in_order(rows: Array, x: Array, out: Array) -> Array:
@@ -29,4 +30,21 @@ def test_sums_have_the_bits_of_sums_taken_one_by_one(units: int, kind: type) -> 
         around[1:-1] = out
         accumulate_map(rows.reshape(-1), x, around[1:-1])
         assert_array_equal(around[1:-1], in_order(rows, x, out))
+        assert around[0] == around[-1] == 7
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("units", [1, 2, 7, 8, 9, 16, 31])
+def test_samples_side_by_side_have_the_bits_of_each_by_itself(units: int, kind: type) -> None:
+    rng = np.random.default_rng(units)
+    for inputs in (0, 1, 2, 3, 8, 33):
+        rows = rng.normal(size=(units, inputs)).astype(kind)
+        x = rng.normal(size=(inputs, TOGETHER)).astype(kind)
+        out = rng.normal(size=(units, TOGETHER)).astype(kind)
+        around = np.full(out.size + 2, 7, kind)
+        around[1:-1] = out.reshape(-1)
+        accumulate_map_together(rows.reshape(-1), x.reshape(-1), around[1:-1])
+        found = around[1:-1].reshape(out.shape)
+        for s in range(TOGETHER):
+            assert_array_equal(found[:, s], in_order(rows.T, x[:, s], out[:, s]))
         assert around[0] == around[-1] == 7

@@ -22,6 +22,8 @@ LAYER_INTEGERS = 6  # arrays
 T, C, PROPOSAL, TRACE_DECAY, GATE_FLOOR, EXPLORE, BETA1, BETA2, EPSILON = range(9)
 CORRECTION_UNTIL, FLOATS = range(9, 11)
 UNIT_ARRAYS = 9
+FIRST = Team._fields.index("h")  # of them in a Team
+LAST = FIRST + UNIT_ARRAYS
 PARAMETER_ARRAYS = 5
 
 
@@ -98,7 +100,7 @@ def side_by_side(team, values):
     h, p, mu, slope = values[:n], values[n : 2 * n], values[2 * n : 3 * n], values[3 * n : 4 * n]
     g, f, var = values[4 * n : 5 * n], values[5 * n : 6 * n], values[6 * n : 7 * n]
     arrays = (h, none, p, mu, slope, g, f, var, none)
-    return Team(*(team[:8] + arrays + team[17:-1] + (TOGETHER,)))
+    return Team(*(team[:FIRST] + arrays + team[LAST:-1] + (TOGETHER,)))
 
 
 @kernel
