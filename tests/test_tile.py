@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from oracle import Array
 
-from neurosim.kernels.layer import accumulate_map, accumulate_map_together
+from neurosim.kernels.layer import accumulate_map, accumulate_map_together, transpose
 from neurosim.kernels.tile import TOGETHER
 
 
@@ -20,7 +20,7 @@ def in_order(rows: Array, x: Array, out: Array) -> Array:
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-@pytest.mark.parametrize("units", [1, 2, 7, 8, 9, 31, 32, 33, 40, 41, 64, 71, 200])
+@pytest.mark.parametrize("units", [1, 2, 7, 8, 9, 31, 32, 33, 40, 41, 64, 71, 128, 329])
 def test_sums_have_the_bits_of_sums_taken_one_by_one(units: int, kind: type) -> None:
     rng = np.random.default_rng(units)
     for inputs in (0, 1, 2, 3, 4, 5, 8, 33):
@@ -48,3 +48,14 @@ def test_samples_side_by_side_have_the_bits_of_each_by_itself(units: int, kind: 
         for s in range(TOGETHER):
             assert_array_equal(found[:, s], in_order(rows.T, x[:, s], out[:, s]))
         assert around[0] == around[-1] == 7
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (2, 5), (64, 4), (9, 127), (5, 128), (8, 130), (21, 300)]
+)
+def test_weights_are_transposed(shape: tuple[int, int]) -> None:
+    w = np.random.default_rng(0).normal(size=shape)
+    around = np.full(w.size + 2, 7.0)
+    transpose(w.reshape(-1), *shape, around[1:-1])
+    assert_array_equal(around[1:-1].reshape(shape[::-1]), w.T)
+    assert around[0] == around[-1] == 7

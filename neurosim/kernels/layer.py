@@ -5,13 +5,27 @@ product and one rounded addition at a time.  Outputs go side by side, a tile of 
 """
 
 from neurosim.jit import kernel
-from neurosim.kernels.tile import NARROW, TOGETHER, WIDE, narrow, one, several, single, wide
+from neurosim.kernels.tile import (
+    BROAD,
+    NARROW,
+    TOGETHER,
+    WIDE,
+    broad,
+    narrow,
+    one,
+    several,
+    single,
+    wide,
+)
 
 
 @kernel
 def accumulate_map(rows, x, out):
     """out[i] += sum_j rows[j, i] * x[j], in the order of j.  rows (x.size * out.size,)."""
     i = 0
+    while i + BROAD <= out.size:
+        broad(rows, x, out, i)
+        i += BROAD
     while i + WIDE <= out.size:
         wide(rows, x, out, i)
         i += WIDE
@@ -65,9 +79,15 @@ def feedback(w, wt, g, f, samples):
 
 @kernel
 def transpose(w, n_out, n_in, wt):
-    """wt = W transposed, both flat (plumbing).  Gathering is quicker than scattering."""
-    for j in range(n_in):
-        column = w[j:]
-        row = wt[j * n_out : (j + 1) * n_out]
-        for i in range(n_out):
-            row[i] = column[i * n_in]
+    """wt = W transposed, both flat (plumbing).  Gathering is quicker than scattering.
+
+    Of long rows few are gathered from at a time, as their cache lines are needed eight times.
+    """
+    at_once = 8 if n_in >= 128 else n_out
+    for first in range(0, n_out, at_once):
+        last = min(first + at_once, n_out)
+        for j in range(n_in):
+            column = w[first * n_in + j :]
+            row = wt[j * n_out + first : j * n_out + last]
+            for i in range(row.size):
+                row[i] = column[i * n_in]

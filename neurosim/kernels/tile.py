@@ -12,15 +12,20 @@ from numba.core import cgutils, types
 from numba.extending import lower_builtin, type_callable
 
 INDEX, LANE = ir.IntType(64), ir.IntType(32)
-WIDE, NARROW = 32, 8  # units of a tile
+BROAD, WIDE, NARROW = 128, 32, 8  # units of a tile
 TOGETHER = 8  # samples side by side, where a kernel works on several at once
 
 
-def wide(rows, x, out, first):
-    """out[i] += sum_j rows[j, i] * x[j] for WIDE units from i = first on, in the order of j.
+def broad(rows, x, out, first):
+    """out[i] += sum_j rows[j, i] * x[j] for BROAD units from i = first on, in the order of j.
 
     rows (x.size * out.size,), x, out : arrays of one dimension without gaps.
     """
+    _sum(rows, x, out, first, BROAD)
+
+
+def wide(rows, x, out, first):
+    """The same for WIDE units."""
     _sum(rows, x, out, first, WIDE)
 
 
@@ -129,6 +134,7 @@ def _compile(tile, sums, lanes, together=False):
         return context.get_dummy_value()
 
 
+_compile(broad, BROAD // 8, 8)
 _compile(wide, WIDE // 8, 8)
 _compile(narrow, NARROW // 8, 8)
 _compile(single, 1, 1)
