@@ -81,9 +81,9 @@ def feedback(w, wt, g, f, samples):
 def transpose(w, n_out, n_in, wt):
     """wt = W transposed, both flat (plumbing).  Gathering is quicker than scattering.
 
-    Of long rows few are gathered from at a time, as their cache lines are needed eight times.
+    Of long rows eight are gathered from at a time: each cache line holds eight of their numbers.
     """
-    at_once = 8 if n_in >= 128 else n_out
+    at_once = NARROW if n_in >= BROAD else n_out
     for first in range(0, n_out, at_once):
         last = min(first + at_once, n_out)
         for j in range(n_in):
