@@ -74,9 +74,8 @@ def learn_batch(integers, floats, together, key, values, signal, answers):
             if s % TOGETHER == 0:
                 take(side, values, s, min(TOGETHER, signal.size - s))
                 relax(side, key, first + s, 0)
-                local_packets(side)
+                local_packets(side)  # of a unit that did not explore g = 0, as h is mu exactly
             take_out(team, side, s % TOGETHER)
-        # of a unit that did not explore g = 0, as h is mu exactly
         scale_packets(team, worth(team, signal[s]) if answers else signal[s])
         bad = first_diverged(team)
         if bad >= 0:
