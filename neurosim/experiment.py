@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import json
+import operator
 import platform
 import shutil
 import signal
@@ -13,16 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from msgspec.structs import replace
 
 from neurosim import record
 from neurosim.errors import InputError, Interrupted, RunError
 from neurosim.learners import Learner, MapProp
 from neurosim.memory import Floats
-from neurosim.spec import TEAMS, Model, MonteCarloSpec, parse, predecessor, timing_of
+from neurosim.spec import TEAMS, Model, parse, predecessor
 from neurosim.tasks import Environment, Filmed
-from neurosim.timing import check_lists
 from neurosim.training import Episode, training
 
 try:
@@ -77,6 +76,7 @@ def run(
     InputError : the run is there already, or its environment cannot be made.
     RunError : it diverged, or could not be written; what was recorded stays.
     """
+    seed = _integer(seed)
     environment = check_before_run(model, seed, out, force=force, film=film)
     folder = run_folder(model, seed, out)
     first = check_predecessor(model, environment)
@@ -110,6 +110,7 @@ def simulate(model: Model, seed: int = 0, *, on_episode: OnEpisode | None = None
     InputError : its environment cannot be made.
     RunError : it diverged.
     """
+    seed = _integer(seed)
     environment = check_model(model, seed)
     first = check_predecessor(model, environment)
     store = record.MemoryStore()
@@ -286,15 +287,24 @@ def check_model(model: Model, seed: int, film: Path | None = None) -> Environmen
     ------
     InputError : as `simulate`.
     """
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed = {seed}: a seed is an integer from 0 to 2**63 - 1.")
+    _integer(seed)
     record.filters(model.spec.storage.compression)
     task, output = model.spec.task, model.spec.actor.output
     environment = Environment(task, output) if film is None else Filmed(task, output, film)
-    if not isinstance(model.spec, MonteCarloSpec) and model.spec.timing is not None:
-        size = np.array([0, *model.spec.actor.units, environment.n_actions])
-        check_lists("actor", timing_of(model.spec, "actor"), size)
+    try:
+        training(model, environment, seed)  # what depends on the task or on what the seed draws
+    except MemoryError:
+        raise InputError(
+            f"{model.name}: there is no memory for teams of this size; lower units."
+        ) from None
     return environment
+
+
+def _integer(seed: int) -> int:
+    """A seed, whatever kind of integer it is.  Raises InputError."""
+    if not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
+        raise InputError(f"seed = {seed!r}: a seed is an integer from 0 to 2**63 - 1.")
+    return operator.index(seed)
 
 
 def check_predecessor(model: Model, environment: Environment) -> Model | None:

@@ -35,7 +35,13 @@ def build_team(
 ) -> Block:
     """Memory of one team with Glorot-uniform weights and zero biases (Section 2).
 
-    n_in is the number of state components, n_out of action components (softmax: of outcomes).
+    Parameters
+    ----------
+    name : "actor" or "critic", which decides on the team's random streams and its gate.
+    spec, learning, adam : the model's sections.
+    n_in : components of the state.
+    n_out : components of the action; outcomes of a softmax output.
+    seed : of the run, in [0, 2**63).
     """
     size = np.array([n_in, *spec.units, n_out], np.int64)
     softmax = spec.output == "softmax"

@@ -327,13 +327,13 @@ def parse(
     spec: Spec | MonteCarloSpec
     if "batch" in content:
         _refuse_algorithm_2(content, name)
-        spec = _converted(content, MonteCarloSpec, name)
+        spec = converted(content, MonteCarloSpec, name)
         inconsistencies = _monte_carlo_inconsistencies(spec)
     else:
-        spec = _converted(content, Spec, name)
+        spec = converted(content, Spec, name)
         if spec.timing is not None:
             for team in TEAMS:
-                _converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
+                converted(_merged(spec.timing, team), TeamTiming, name, f"timing.{team}.")
         inconsistencies = _inconsistencies(spec)
     for path, problem in (*_keys_of_rules(content, spec), *_lengths(spec), *inconsistencies):
         raise InputError(f"{name}: {path}: {problem}")
@@ -436,6 +436,8 @@ def _find(model: str | Path) -> tuple[str, str]:
     if isinstance(model, Path) or name.endswith(".toml"):
         path = Path(model)
         name = path.stem
+    if name in studies():
+        raise InputError(f"{name} is a study, no model; `neurosim compare {name}` carries it out.")
     try:
         return name, path.read_text("utf-8-sig")
     except UnicodeDecodeError:
@@ -454,6 +456,11 @@ def _set_mode(document: Any, name: str, overrides: Mapping[str, Any], mode: Mode
     if mode not in (None, *get_args(Mode)):
         raise InputError(
             f"mode = {mode!r}: one of {', '.join(map(repr, get_args(Mode)))}, or None."
+        )
+    if mode is not None and "batch" in document:
+        raise InputError(
+            f"{name}: mode = {mode!r}: a model with [batch] is one of Algorithm 1, which has no "
+            "modes; leave --mode out."
         )
     if mode == "asynchronous" and "timing" not in document:
         document["timing"] = tomlkit.table()
@@ -481,9 +488,18 @@ def _override(document: Any, name: str, key: str, value: Any) -> None:
     if value is None:
         table.pop(last, None)
         return
-    table[last] = value
+    table[last] = _plain(value)
     if hasattr(table[last], "comment") and not isinstance(table, InlineTable):
         table[last].comment("set for this run")
+
+
+def _plain(value: Any) -> Any:
+    """A value whose numbers may be NumPy's, without these."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _refuse_algorithm_2(content: dict[str, Any], name: str) -> None:
@@ -507,8 +523,13 @@ def _merged(timing: Timing, team: str) -> dict[str, Any]:
     return shared | own
 
 
-def _converted(content: dict[str, Any], kind: type[S], name: str, prefix: str = "") -> S:
-    """The struct that a table is; `prefix` is the path of the table in the model."""
+def converted(content: dict[str, Any], kind: type[S], name: str, prefix: str = "") -> S:
+    """The struct that a table is; `prefix` is the path of the table in the file.
+
+    Raises
+    ------
+    InputError : a key is missing, unknown, or has another type.
+    """
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
@@ -636,6 +657,10 @@ def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
 def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
     """What single values of a model of Algorithm 2 cannot show: (path, problem) of each."""
     for index, record in enumerate(spec.record):
+        episodes = [] if record.episodes == "all" else record.episodes
+        if record.episodes == [] or max(episodes, default=0) > spec.task.episodes:
+            problem = f"{episodes}: name one at least, and none beyond task.episodes"
+            yield f"record[{index}].episodes", f"{problem} = {spec.task.episodes}."
         if record.steps != "all" and record.steps[0] >= record.steps[1]:
             problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
             yield f"record[{index}].steps", problem

@@ -17,18 +17,6 @@ from neurosim.spec import TeamTiming
 Arrays = TypeVar("Arrays", Wiring, Mail, Log)
 
 
-def check_lists(name: str, timing: TeamTiming, size: Integers) -> None:
-    """Make sure that lists with a number for each unit fit the layers of a team.
-
-    Raises
-    ------
-    InputError : as `build_wiring`.
-    """
-    _per_unit(name, "rate", size, timing.rate)
-    _per_unit(name, "broadcast_delay", size, timing.broadcast_delay)
-    _per_unit(name, "broadcast_loss", size, timing.broadcast_loss)
-
-
 def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integers) -> Block:
     """Wiring of one team, and its initial feedback weights into team.wt.
 
@@ -38,11 +26,12 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
     team : the team's memory.
     timing : the team's settings.
     N : length of the window where the settings give none, in periods.
-    key : Philox key of the run.
+    key : (2,) Philox key of the run.
 
     Raises
     ------
-    InputError : a list that gives one number for each unit of the output has another length.
+    InputError : a list that gives one number for each unit of the output has another length, or a
+        unit ticks more often than can be counted.
     """
     units, inputs, layers = team.h.size, int(team.size[0]), team.size.size
     layer = np.repeat(np.arange(layers), team.size)
@@ -142,7 +131,7 @@ def build_wiring(name: str, team: Team, timing: TeamTiming, N: int, key: Integer
 
 
 def build_mail(team: Team, wiring: Wiring, events: int = 1024) -> Block:
-    """Empty mailboxes, with room for the events of a pass."""
+    """Empty mailboxes of a team with a wiring, with room for so many events of a pass."""
     units, layers, parameters = team.h.size, team.size.size, team.w.size
     lanes = 2 * layers
     tagged = parameters if wiring.trace_after > 0 else 0
@@ -177,7 +166,7 @@ def build_mail(team: Team, wiring: Wiring, events: int = 1024) -> Block:
 
 
 def grown_mail(team: Team, wiring: Wiring, old: Block, events: int) -> Block:
-    """The same mailboxes with room for more events; none of a pass may be under way."""
+    """The mailboxes `old` with room for so many events; none of a pass may be under way."""
     new = build_mail(team, wiring, events)
     for before, after in zip(unpack(Mail, old), unpack(Mail, new), strict=True):
         if before.size == after.size:
@@ -191,7 +180,10 @@ def build_log(rows: int) -> Block:
 
 
 def pack(kind: type[Arrays], values: Mapping[str, Any]) -> Block:
-    """Blocks that hold the fields of a NamedTuple, each float array at a multiple of 64 bytes."""
+    """Blocks that hold the fields of a NamedTuple, each float array at a multiple of 64 bytes.
+
+    kind : the NamedTuple.  values : its fields by name, arrays (n,) or single numbers.
+    """
     floats: list[Floats] = []
     integers: list[Integers] = []
     table = np.zeros(2 * len(kind._fields), np.int64)

@@ -47,7 +47,7 @@ def count_actions(runs: list[Run]) -> int:
 
     Raises
     ------
-    InputError : the actions of a run are not discrete, or it has no step yet.
+    InputError : the actions of a run are not discrete or not counted from 0, or it has no step yet.
     """
     largest = 0
     for run in runs:
@@ -58,6 +58,11 @@ def count_actions(runs: list[Run]) -> int:
             raise InputError(
                 f"{run.path}: its actions are not discrete; shares are of the actions of a softmax "
                 "output."
+            )
+        if taken.min() < 0:
+            raise InputError(
+                f"{run.path}: its actions begin at {taken.min()}; shares are of actions counted "
+                "from 0."
             )
         largest = max(largest, int(taken.max()))
     return largest + 1

@@ -61,8 +61,8 @@ def compare(scores: Sequence[float], reference: Sequence[float]) -> Difference:
     from scipy import stats
 
     differences = np.asarray(scores, float) - np.asarray(reference, float)
-    if not np.any(differences):
-        return Difference(0.0, float("nan"), float("nan"), 1.0)
+    if differences.size < 2 or not np.any(differences):
+        return Difference(float(differences.mean()), float("nan"), float("nan"), 1.0)
     test = stats.permutation_test(
         (differences,),
         np.mean,

@@ -29,10 +29,15 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def all_run_folders(paths: Sequence[Path]) -> list[Path]:
-    """The runs that several paths name, one at least."""
+    """The runs that several paths name, one at least, each once."""
     if not paths:
         raise InputError("Name at least one run, such as runs/cartpole/seed-0000.")
-    return [folder for path in paths for folder in run_folders(path)]
+    folders = {
+        folder.resolve(): folder
+        for path in reversed(paths)
+        for folder in reversed(run_folders(path))
+    }
+    return list(folders.values())[::-1]
 
 
 def check_output(path: Path, what: str, *suffixes: str, force: bool = True) -> None:
@@ -60,12 +65,15 @@ def check_output(path: Path, what: str, *suffixes: str, force: bool = True) -> N
 
 
 def settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Values by key from texts such as "actor.N=40"."""
-    values = {}
+    """Values by key from texts such as "actor.N=40"; None, which takes a key away, from "KEY="."""
+    values: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise InputError(f"--set {text}: write KEY=VALUE, such as actor.N=40.")
+        if not value:
+            values[key] = None
+            continue
         try:
             values[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

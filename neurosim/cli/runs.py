@@ -20,7 +20,7 @@ from neurosim.cli.arguments import (
 from neurosim.cli.live import live_folders, scalars
 from neurosim.cli.plots import curves_of
 from neurosim.cli.summary import describe, summarise
-from neurosim.cli.working import carry_out, exit_where_failed
+from neurosim.cli.working import carry_out, check_workers, exit_where_failed
 from neurosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def run(
     model: Positional[ModelName],
-    seed: int = 0,
+    seed: int | None = None,
     seeds: Annotated[str | None, arg(metavar="FIRST:LAST+1")] = None,
     episodes: int | None = None,
     mode: Literal["synchronous", "asynchronous"] | None = None,
@@ -54,12 +54,13 @@ def run(
 
     Args:
         model: A name from `neurosim list`, or the path of a model file ending in .toml.
-        seed: Seed of the run.
+        seed: Seed of the run; default 0.
         seeds: Several runs: 0:10 means the ten seeds 0 to 9.
         episodes: Shorthand for --set task.episodes=...; for batches, --set batch.samples=...
         mode: Run in this mode: asynchronous, by [timing] or its defaults; synchronous, Algorithm 2.
         out: Folder of all runs; a run goes to DIR/MODEL/seed-NNNN.
-        set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9.
+        set: Other values for keys of the model, such as actor.N=40 adam.epsilon=1e-9; KEY= takes
+            a key away.
         record: Steps to record in full detail, such as "episodes=1,50,100 steps=0:5".
         tensorboard: Write what each episode scores for TensorBoard, to DIR/MODEL/seed-NNNN.
         video: Film some episodes (1, 8, 27, ...), to DIR/MODEL/seed-NNNN; see docs/export.md.
@@ -70,13 +71,16 @@ def run(
     """
     from neurosim import experiment, spec
 
+    if seed is not None and seeds is not None:
+        raise InputError(f"--seed {seed} --seeds {seeds}: leave one of them out.")
+    check_workers(workers, scheduler)
     overrides = settings(set)
     if episodes is not None:
         overrides["task.episodes"] = episodes
     if record:
         overrides["record"] = [_window(text) for text in record]
     loaded = spec.load(model, overrides, mode)
-    chosen = [seed] if seeds is None else seed_range(seeds)
+    chosen = [seed or 0] if seeds is None else seed_range(seeds)
     for each in chosen:
         environment = experiment.check_before_run(loaded, each, out, force=force)
         with closing(environment):
@@ -117,11 +121,14 @@ def resume(
     """
     from neurosim import experiment
 
+    check_workers(workers, scheduler)
     jobs = {}
     for folder in run_folders(run):
         model, seed = experiment.read_run_model(folder)
         if not experiment.is_complete(folder):
-            jobs[f"{model.name} seed {seed}"] = partial(experiment.resume, folder), model
+            name = f"{model.name} seed {seed}"
+            job = partial(experiment.resume, folder), model
+            jobs[str(folder) if name in jobs else name] = job
     if not jobs:
         print(f"{run} is complete already.")
         return
@@ -164,21 +171,24 @@ def list_models(runs: Folder = Path("runs")) -> None:
 
 
 def show(what: Positional[Annotated[str, arg(metavar="MODEL|RUN")]]) -> None:
-    """Show a model file, or the summary of a run.
+    """Show the file of a model or a study, or the summary of a run.
 
     | neurosim show async/cartpole
     | neurosim show runs/cartpole/seed-0000
 
     Args:
-        what: A model's name or path, or a run's folder or file.
+        what: The name or path of a model or a study, or a run's folder or file.
     """
     from neurosim import spec
+    from neurosim.studies import grid
 
     if Path(what).is_dir() or what.endswith(".h5"):
         folders = run_folders(Path(what))
         if len(folders) == 1:
             describe(folders[0])
         summarise(folders)
+    elif (study := grid.path_of(what)) is not None:
+        print(study.read_text("utf-8"), end="")
     else:
         print(spec.load(what).text, end="")
 

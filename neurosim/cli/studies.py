@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from neurosim.cli.arguments import Folder, ModelName, Scheduler, seed_range, settings
-from neurosim.cli.working import carry_out, exit_where_failed, make_folder
+from neurosim.cli.working import carry_out, check_workers, exit_where_failed, make_folder
 from neurosim.errors import InputError
 
 ItemName = Literal["table1", "fig1", "fig2", "fig4", "fig5", "theory", "all"]
@@ -45,6 +45,7 @@ def tune(
     """
     from neurosim import progress, spec, tuning
 
+    check_workers(workers, scheduler)
     loaded = spec.load(model, settings(set))
     space = [tuning.parse_range(text) for text in over] or tuning.default_space(loaded)
     with progress.trials(loaded.name, trials, quiet) as on_trial:
@@ -94,6 +95,7 @@ def reproduce(
     from neurosim import reproduction
     from neurosim.studies.conditions import jobs_of
 
+    check_workers(workers, scheduler)
     chosen = list(reproduction.ITEMS) if item == "all" else [item]
     make_folder(out)
     conditions = [each for name in chosen for each in reproduction.ITEMS[name].conditions(quick)]
@@ -145,11 +147,14 @@ def compare(
         dry: Only say how many runs there are to make, and about how long they take.
         quiet: Show no progress.
     """
+    from neurosim import spec
     from neurosim.studies import comparison, grid, plan
     from neurosim.studies.conditions import jobs_of, predecessors, quoted
 
+    check_workers(workers, scheduler)
     asked = grid.find(model)
     if asked is None:
+        spec.load(model, settings(set))
         if not over:
             raise InputError("compare: say what to compare, such as --over timing.delay=0,0.5,1.")
         axes = tuple(grid.parse_axis(text) for text in over)

@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from neurosim.training import Episode
 
 
+def check_workers(workers: int, scheduler: str | None) -> None:
+    """Make sure, before any work starts, that there is somebody to do it.
+
+    Raises
+    ------
+    InputError : less than one worker, or no scheduler at that address.
+    """
+    if workers < 1:
+        raise InputError(f"--workers {workers}: at least one is needed.")
+    if scheduler is not None:
+        from neurosim.sweep.cluster import connect
+
+        with connect(scheduler):
+            pass
+
+
 def carry_out(
     jobs: "Mapping[str, tuple[Job, Model]]",
     workers: int,
@@ -24,8 +40,6 @@ def carry_out(
     from neurosim import progress, sweep
     from neurosim.learners.compiling import is_compiled
 
-    if workers < 1:
-        raise InputError(f"--workers {workers}: at least one is needed.")
     modes = {model.mode for _, model in jobs.values()}
     if not quiet and not all(is_compiled(mode) for mode in modes):
         print("Compiling the kernels; this happens once and takes up to half a minute.", flush=True)

@@ -52,7 +52,7 @@ def act_batch(integers, floats, key, values, coin):
 def learn_batch(integers, floats, together, key, values, signal, answers):
     """Lines 9-12 for each sample, then W[l] += alpha[l] * mean of the gradients, through Adam.
 
-    together : room for what relaxes side by side, see `side_by_side`
+    together (7 * U * TOGETHER,) : room for what relaxes side by side, see `side_by_side`
     values (n * U,) : from `act_batch`
     signal (n,) : rewards G, or the answers A*
     answers : whether they are answers
@@ -87,7 +87,10 @@ def learn_batch(integers, floats, together, key, values, signal, answers):
 
 @kernel
 def take(team, values, first, n):
-    """Values of the samples first ... first + n - 1 into a team; more than n repeat the last."""
+    """Values of the samples first ... first + n - 1 into a team; more than n repeat the last.
+
+    values (samples * U,) : from `act_batch`
+    """
     units = team.h.size // team.samples
     for s in range(team.samples):
         row = first + min(s, n - 1)

@@ -30,19 +30,6 @@ EVENTS = "windows/events"
 SEGMENTS_FOLDER = "segments"
 SEALED_FILE = "run.h5"
 
-ROOT_ATTRIBUTES = {
-    "format": f"always {FORMAT!r}",
-    "format_version": "version of this schema",
-    "model": "the resolved model file, TOML text",
-    "model_name": "name of the model",
-    "seed": "seed of the run",
-    "mode": "'synchronous', 'asynchronous' or 'monte_carlo'",
-    "created": "when the run began, ISO 8601",
-    "complete": "whether the run reached its end",
-    "versions": "versions of neurosim and of the packages it ran with",
-    "segments": "number and total bytes of the segments that the sealed file was made from",
-}
-
 
 class Field(NamedTuple):
     """One column of a table."""

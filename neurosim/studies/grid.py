@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from neurosim.errors import InputError
-from neurosim.spec import STUDIES, as_settings, load, shipped, studies
+from neurosim.spec import STUDIES, as_settings, converted, load, shipped, studies
 from neurosim.studies import measures
 from neurosim.studies.conditions import Condition
 
@@ -114,16 +114,30 @@ def find(name: str) -> Grid | None:
 
     Raises
     ------
-    InputError : there is no such study, or as `read_grid`.
+    InputError : as `path_of` and `read_grid`.
+    """
+    path = path_of(name)
+    return None if path is None else read_grid(path)
+
+
+def path_of(name: str) -> Path | None:
+    """The file of a study, by its name or path; None where that names a model, or nothing.
+
+    Raises
+    ------
+    InputError : there is no such study.
     """
     if name.startswith(STUDIES) and not name.endswith(".toml"):
         if name not in studies():
             raise InputError(f"There is no study {name!r}; there are {', '.join(studies())}.")
-        return read_grid(shipped() / f"{name}.toml")
+        return shipped() / f"{name}.toml"
     path = Path(name)
-    if path.suffix != ".toml" or not path.is_file() or "[[axis]]" not in path.read_text("utf-8"):
+    if path.suffix != ".toml" or not path.is_file():
         return None
-    return read_grid(path)
+    try:
+        return path if "axis" in tomllib.loads(path.read_text("utf-8")) else None
+    except ValueError:  # what is wrong with it is said of a model
+        return None
 
 
 def read_grid(path: Path) -> Grid:
@@ -134,11 +148,19 @@ def read_grid(path: Path) -> Grid:
     InputError : the file cannot be read, or something in it is not valid.
     """
     try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_StudyFile)
+        content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.") from None
-    except msgspec.DecodeError as error:
-        raise InputError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not TOML in UTF-8: {error}.") from None
+    file = converted(content, _StudyFile, str(path))
+    if not file.axis:
+        raise InputError(f"{path}: axis = []: give one at least, of what is to differ.")
+    if not 0 <= file.seeds[0] < file.seeds[1]:
+        raise InputError(
+            f"{path}: seeds = {list(file.seeds)}: write [first, last + 1], such as [0, 10] for the "
+            "seeds 0 to 9."
+        )
     axes = []
     for axis in file.axis:
         if isinstance(axis.values, dict):

@@ -17,7 +17,7 @@ class AsynchronousTeam:
     shared : what it shares with the other team of the agent.
     timing : clocks, delays and so on.
     N : length of the relaxation window in periods, where the timing gives none.
-    key : Philox key of the run.
+    key : (2,) Philox key of the run.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class AsynchronousTeam:
     mail : mailboxes and counters.
     log : what happened in the latest step, if it was asked for.
     log_block : the same as kernels take it.
-    ready : time at which the output has sampled.
+    ready : time at which the output has sampled; times are integers, TICKS = 2**20 to a period.
 
     Raises
     ------
@@ -62,8 +62,9 @@ class AsynchronousTeam:
                 return self.memory.h[self.memory.unit[-1] :]
 
     def settle(self, td_error: float, begin: int, learning: bool) -> int:
-        """2, 3 and 4. The td_error is broadcast at a time, units learn from it (if `learning`),
-        relax and accumulate their traces.  Returns the first unit that has diverged, or -1."""
+        """2, 3 and 4. The td_error is broadcast at the time `begin`, units learn from it (if
+        `learning`), relax and accumulate their traces.  Returns the first unit that has diverged,
+        or -1."""
         return int(kernels.settle(self._blocks, self._shared, begin, td_error, learning))
 
     def learn_last(self, td_error: float) -> None:
