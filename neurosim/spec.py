@@ -657,13 +657,10 @@ def _lengths(spec: Spec | MonteCarloSpec) -> Iterator[tuple[str, str]]:
 def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
     """What single values of a model of Algorithm 2 cannot show: (path, problem) of each."""
     for index, record in enumerate(spec.record):
-        episodes = [] if record.episodes == "all" else record.episodes
-        if record.episodes == [] or max(episodes, default=0) > spec.task.episodes:
-            problem = f"{episodes}: name one at least, and none beyond task.episodes"
-            yield f"record[{index}].episodes", f"{problem} = {spec.task.episodes}."
-        if record.steps != "all" and record.steps[0] >= record.steps[1]:
-            problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
-            yield f"record[{index}].steps", problem
+        last = spec.task.episodes
+        if record.episodes != "all" and min(record.episodes, default=last + 1) > last:
+            problem = f"{record.episodes}: a run has no such episode; name one up to {last}"
+            yield f"record[{index}].episodes", f"{problem}, or raise task.episodes."
     if spec.timing is None and spec.storage.values != "float64":
         problem = f"{spec.storage.values!r} is of events, which need a section [timing]; remove it."
         yield "storage.values", problem

@@ -137,7 +137,7 @@ def test_steps_of_an_unfinished_episode_are_not_counted() -> None:
 
 
 def test_shares_need_discrete_actions_and_an_episode() -> None:
-    for taken, lengths in (([[0.5]], [1]), ([0.5], [1]), ([], [])):
+    for taken, lengths in (([[0.5]], [1]), ([0.5], [1]), ([-1, 1], [2]), ([], [])):
         with pytest.raises(InputError):
             actions.shares(taking(taken, lengths), actions.count_actions([taking(taken, lengths)]))
 

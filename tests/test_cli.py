@@ -21,6 +21,7 @@ from matplotlib.image import imread
 
 import neurosim
 from neurosim import cli, progress, spec
+from neurosim.cli.arguments import all_run_folders
 from neurosim.training import Episode
 
 Contents = Callable[[Path], dict[str, Any]]
@@ -184,6 +185,16 @@ def test_one_run_in_the_way_keeps_all_seeds_from_starting(do: Neurosim) -> None:
     assert not run_folder(0).exists()
 
 
+@pytest.mark.parametrize("options", [["--workers", 0], ["--scheduler", "nowhere.json"]])
+def test_force_replaces_nothing_where_nobody_can_work(do: Neurosim, options: list[str]) -> None:
+    do("run", "cartpole", "--episodes", 2, "--quiet", *SMALL)
+    done = do("run", "cartpole", "--episodes", 3, "--force", *options)
+    assert done.status == 2
+    assert options[0] in done.err
+    with neurosim.open(run_folder()) as run:
+        assert len(run.episodes) == 2
+
+
 def test_force_does_not_empty_a_folder_that_is_not_a_run(do: Neurosim) -> None:
     thesis = run_folder() / "thesis.tex"
     thesis.parent.mkdir(parents=True)
@@ -263,6 +274,16 @@ def test_resuming_a_complete_run_says_so(do: Neurosim) -> None:
         (["cartpole", "--record", "episodes=0"], ["record[0].episodes[0] = 0"]),
         (["cartpole", "--record", "steps=5"], ["record[0].steps"]),
         (["cartpole", "--record", "steps=5:5"], ["record[0].steps"]),
+        (["cartpole", "--record", "episodes=1001"], ["record[0].episodes", "up to 1000"]),
+        (["cartpole", "--seed", "3", "--seeds", "0:2"], ["--seed 3 --seeds 0:2"]),
+        (["cartpole", "--set", "actor.units=[1000000000000,32]"], ["memory", "units"]),
+        (["cartpole", "--set", "actor.N="], ["actor.N: missing"]),
+        (["studies/delay"], ["a study", "neurosim compare studies/delay"]),
+        (["multiplexer/map_prop", "--mode", "synchronous"], ["Algorithm 1", "--mode"]),
+        (
+            ["async/cartpole", "--set", "timing.rate_spread=3.0", "timing.window=100000"],
+            ["timing.rate_spread = 3.0"],
+        ),
         (["cartpole", "--nothing"], ["--nothing"]),
         ([], ["MODEL"]),
     ],
@@ -345,6 +366,17 @@ def test_show_prints_a_model_file_as_it_is_or_a_run(do: Neurosim) -> None:
     assert str(run_folder(0)) in everything
     assert str(run_folder(1)) in everything
     assert "mean ± std of 2 runs" in everything
+
+
+def test_a_run_that_is_named_twice_counts_once(do: Neurosim) -> None:
+    do("run", "cartpole", "--episodes", 2, "--quiet", "--seeds", "0:2", *SMALL)
+    again = [run_folder(1), Path("runs"), run_folder(0)]
+    assert all_run_folders(again) == [run_folder(1), run_folder(0)]
+
+
+def test_show_prints_the_file_of_a_study(do: Neurosim) -> None:
+    file = spec.shipped() / "studies" / "delay.toml"
+    assert do("show", "studies/delay").out == do("show", file).out == file.read_text("utf-8")
 
 
 def test_show_has_a_table_for_each_model(do: Neurosim) -> None:
@@ -614,6 +646,17 @@ def test_all_runs_below_a_folder_are_resumed_together(do: Neurosim, tmp_path: Pa
         with neurosim.open(run_folder(seed)) as run:
             assert run.complete
     assert "complete already" in do("resume", "runs/cartpole").out
+
+
+def test_runs_of_one_model_and_seed_in_two_folders_are_both_resumed(do: Neurosim) -> None:
+    model = neurosim.load("cartpole", {"task.episodes": 3})
+    for out in ("runs/one", "runs/other"):
+        with pytest.raises(neurosim.RunError):
+            neurosim.run(model, 0, out, on_episode=lambda episode: episode.number == 2)
+    assert do("resume", "runs", "--quiet").status == 0
+    for out in ("one", "other"):
+        with neurosim.open(Path("runs", out, "cartpole", "seed-0000")) as run:
+            assert run.complete
 
 
 @pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="needs /proc")

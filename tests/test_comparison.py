@@ -50,6 +50,12 @@ def test_equal_scores_do_not_differ() -> None:
     assert np.isnan(found.low)
 
 
+def test_one_pair_shows_nothing() -> None:
+    found = compare([5.0], [3.0])
+    assert (found.mean, found.p) == (2.0, 1.0)
+    assert np.isnan(found.low)
+
+
 def test_a_chance_difference_is_called_significant_as_often_as_it_says() -> None:
     rng = np.random.default_rng(3)
     p = [compare(*rng.normal(size=(2, 8))).p for _ in range(200)]
@@ -227,9 +233,10 @@ def test_a_study_file_is_a_grid_with_named_settings(tmp_path: Path) -> None:
     [
         ('title = "Relaxation steps of small teams"', "", "title"),
         ("[0, 2]", "[0]", "seeds"),
+        ("[0, 2]", "[5, 5]", r"seeds = \[5, 5\]"),
+        ("[0, 2]", '"0:2"', "seeds = '0:2'"),
         ('key = "actor.N"', "", "need a key"),
         ('label = "N"', "labels = 2", "labels"),
-        ('model = "cartpole"', "model = ", "study.toml"),
     ],
 )
 def test_a_bad_study_file_is_an_error_that_says_where(
@@ -239,6 +246,31 @@ def test_a_bad_study_file_is_an_error_that_says_where(
     path.write_text(STUDY.replace(old, new))
     with pytest.raises(InputError, match=problem):
         grid.find(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.toml", None, "missing.toml"),
+        ("study.toml", STUDY.replace('model = "cartpole"', "model = ").encode(), "not valid TOML"),
+        ("study.toml", b"\xff\xfe", "UTF-8"),
+        ("study.toml", b'title = "no axis"\nmodel = "cartpole"\nseeds = [0, 5]\naxis = []', "axis"),
+    ],
+)
+def test_what_is_no_study_is_refused(
+    name: str,
+    content: bytes | None,
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["compare", str(path), "--dry"])
+    assert raised.value.code == 2
+    assert words in capsys.readouterr().err
 
 
 def test_models_are_no_studies_and_studies_no_models(tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ def test_stopped_at_any_renaming_of_a_file_a_run_resumes_to_the_same_bits(
     when: str, tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file is there from its renaming on: between two renamings nothing on disk changes."""
-    model = load("softmax", **{"task.episodes": 3})
+    window = {"episodes": [2], "steps": [3, 8]}
+    model = load("softmax", **{"task.episodes": 3, "record": [window]})
     alone = contents(neurosim.run(model, SEED, tmp_path / "alone"))
     rename = Path.replace
     renamed = stop_at = 0
@@ -353,6 +354,15 @@ def test_resuming_a_complete_run_changes_nothing(undisturbed: Callable[[str], Pa
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert neurosim.resume(folder) == folder
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_seed_may_be_numpys_number_and_is_an_integer(tmp_path: Path) -> None:
+    model = neurosim.load("cartpole", SMALL | {"task.episodes": 1})
+    folder = neurosim.run(model, np.int64(3), tmp_path)  # type: ignore[arg-type]
+    assert folder == experiment.run_folder(model, 3, tmp_path)
+    for seed in (3.0, "3", None):
+        with pytest.raises(InputError, match="a seed is an integer"):
+            neurosim.simulate(model, seed)  # type: ignore[arg-type]
 
 
 def test_a_run_is_replaced_only_by_force_and_only_if_it_is_one(tmp_path: Path) -> None:

@@ -554,6 +554,12 @@ def test_an_override_reaches_into_the_options_of_the_task() -> None:
     assert spec.parse(model.text, "cartpole") == model
 
 
+def test_overrides_may_be_numpys_numbers() -> None:
+    alpha = [0.5, 0.25, 0.125]
+    found = spec.load("cartpole", {"actor.alpha": np.array(alpha), "actor.N": np.int64(4)})
+    assert found == spec.load("cartpole", {"actor.alpha": alpha, "actor.N": 4})
+
+
 def test_an_override_that_toml_cannot_hold_is_refused() -> None:
     assert "actor.T" in message_of(overrides={"actor.T": None})
 
