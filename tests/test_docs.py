@@ -141,6 +141,20 @@ def test_what_a_page_shows_can_be_done(
         assert capsys.readouterr().out
 
 
+def test_the_program_of_scale_out_runs_as_a_script(tmp_path: Path) -> None:
+    block = [each for each in blocks_of(DOCS / "scale-out.md") if each.language == "python"][-1]
+    short = 'load("cartpole", {"task.episodes": 2})'
+    text = block.text.replace('load("cartpole")', short).replace("range(10)", "range(2)")
+    assert short in text
+    (tmp_path / "program.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "seed-0000" in done.stdout
+    assert "seed-0001" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation, built from scratch with warnings as errors."""
