@@ -50,31 +50,35 @@ def accumulate_map_together(rows, x, out):
 
 
 @kernel
-def potential(w, wt, b, x, p, samples):
+def potential(rows, b, x, p, samples):
     """p = W x + b (Section 2), of each of `samples` samples: one, or TOGETHER.
 
-    w, wt : W and W transposed, flat; b (n_out,); x (n_in * samples,); p (n_out * samples,).
+    rows : W transposed if there is one sample, else W; flat.
+    b (n_out,); x (n_in * samples,); p (n_out * samples,).
     """
     if samples == 1:
         for i in range(p.size):
             p[i] = b[i]
-        accumulate_map(wt, x, p)
+        accumulate_map(rows, x, p)
     else:
         for i in range(p.size):
             p[i] = b[i // samples]
-        accumulate_map_together(w, x, p)
+        accumulate_map_together(rows, x, p)
 
 
 @kernel
-def feedback(w, wt, g, f, samples):
-    """f = W' g (eq. 69).  w, wt: W of the layer above and W transposed, flat;
-    g (n_above * samples,); f (n * samples,)."""
+def feedback(rows, g, f, samples):
+    """f = W' g (eq. 69) for the weights W of the layer above.
+
+    rows : W if there is one sample, else W transposed; flat.
+    g (n_above * samples,); f (n * samples,).
+    """
     for j in range(f.size):
         f[j] = 0.0
     if samples == 1:
-        accumulate_map(w, g, f)
+        accumulate_map(rows, g, f)
     else:
-        accumulate_map_together(wt, g, f)
+        accumulate_map_together(rows, g, f)
 
 
 @kernel

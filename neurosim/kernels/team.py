@@ -23,30 +23,21 @@ FAR = 1e6  # standard deviations; relaxation with c = 3 takes a lone unit (1 - c
 
 
 @kernel
-def units(team, l):
-    """Where a layer's entries of the unit arrays begin and end."""
-    return team.unit[l] * team.samples, (team.unit[l] + team.size[l]) * team.samples
-
-
-@kernel
-def weights(team, l):
-    """W[l] and W[l] transposed, flat, and b[l]."""
-    first, last = team.param[l], team.param[l] + team.size[l] * team.size[l - 1]
-    return team.w[first:last], team.wt[first:last], team.w[last : last + team.size[l]]
-
-
-@kernel
 def mean(team, l):
     """p[l] = W[l] h[l-1] + b[l], mu[l] = f(p[l]) and slope[l] of one layer, if it decides."""
     if team.held[l] > 0:
         return
-    w, wt, b = weights(team, l)
-    below, first = units(team, l - 1)
-    last = units(team, l)[1]
+    samples = team.samples
+    below, first = team.unit[l - 1] * samples, team.unit[l] * samples
+    last = first + team.size[l] * samples
+    weights = team.param[l]
+    biases = weights + team.size[l] * team.size[l - 1]
     p, mu = team.p[first:last], team.mu[first:last]
-    potential(w, wt, b, team.h[below:first], p, team.samples)
+    rows = team.wt if samples == 1 else team.w
+    b = team.w[biases : biases + team.size[l]]
+    potential(rows[weights:biases], b, team.h[below:first], p, samples)
     if team.activation[l] == SOFTMAX:
-        softmax(p, team.T, mu, team.samples)
+        softmax(p, team.T, mu, samples)
     else:
         activate(team.activation[l], p, mu, team.slope[first:last])
 
@@ -56,7 +47,7 @@ def sample(team, l):
     """H[l] ~ pi_l, from noise that is drawn already; units that do not decide hold their values."""
     if team.held[l] > 0:
         return
-    first, last = units(team, l)
+    first, last = team.unit[l], team.unit[l] + team.size[l]
     h, mu = team.h[first:last], team.mu[first:last]
     if team.activation[l] == SOFTMAX:
         sample_softmax(mu, team.noise[first], h)
@@ -67,7 +58,8 @@ def sample(team, l):
 @kernel
 def packets(team, l):
     """Error packets g[l] of one layer; 0 where it holds its values, which have no density."""
-    first, last = units(team, l)
+    first = team.unit[l] * team.samples
+    last = first + team.size[l] * team.samples
     h, mu, g = team.h[first:last], team.mu[first:last], team.g[first:last]
     if team.held[l] > 0:
         g[:] = 0.0
@@ -80,10 +72,12 @@ def packets(team, l):
 @kernel
 def feed_back(team, l):
     """f[l] = W[l+1]' g[l+1] of a hidden layer (eq. 69)."""
-    first, last = units(team, l)
-    w, wt, _ = weights(team, l + 1)
-    g_above = team.g[last : units(team, l + 1)[1]]
-    feedback(w, wt, g_above, team.f[first:last], team.samples)
+    samples = team.samples
+    first, last = team.unit[l] * samples, team.unit[l + 1] * samples
+    above, end = team.param[l + 1], team.param[l + 1] + team.size[l] * team.size[l + 1]
+    rows = team.w if samples == 1 else team.wt
+    g_above = team.g[last : last + team.size[l + 1] * samples]
+    feedback(rows[above:end], g_above, team.f[first:last], samples)
 
 
 @kernel
@@ -93,7 +87,7 @@ def move(team, l):
     if team.held[l] > 0:
         return
     feed_back(team, l)
-    first, last = units(team, l)
+    first, last = team.unit[l] * team.samples, team.unit[l + 1] * team.samples
     h, mu, var, f = (
         team.h[first:last],
         team.mu[first:last],

@@ -70,6 +70,9 @@ def _sum_together(rows, x, out, first, units):
 def _compile(tile, sums, lanes, together=False):
     """Instructions for `tile`: so many sums under way, in vectors of so many lanes.
 
+    They are a function of their own: written wherever a tile is used, they took a sixth more time
+    to compile and no less to run (measured).
+
     together : whether the lanes are samples; else they are units.
     """
 
@@ -83,55 +86,60 @@ def _compile(tile, sums, lanes, together=False):
             context.make_array(array)(context, builder, argument)
             for array, argument in zip(signature.args[:3], arguments[:3], strict=True)
         )
-        first, number = arguments[3], context.get_data_type(signature.args[2].dtype)
-        vector = ir.VectorType(number, lanes)
-        nowhere = ir.Constant(vector, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(LANE, lanes), [0] * lanes)
-        align = signature.args[2].dtype.bitwidth // 8
-
-        def at(data, index):
-            return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
-
-        def scalar(data, index):
-            return builder.load(builder.gep(data, [index]))
-
-        def everywhere(value):
-            spread = builder.insert_element(nowhere, value, LANE(0))
-            return builder.shuffle_vector(spread, nowhere, zeros)
-
-        lane = INDEX(lanes)
-        n_out = builder.extract_value(out.shape, 0)
-        n_in = builder.extract_value(x.shape, 0)
-        if together:
-            n_in = builder.sdiv(n_in, lane)
-            units = [builder.add(first, INDEX(k)) for k in range(sums)]
-            starts = [builder.mul(unit, n_in) for unit in units]
-            places = [builder.mul(unit, lane) for unit in units]
-        else:
-            places = [builder.add(first, INDEX(lanes * k)) for k in range(sums)]
-        totals = [cgutils.alloca_once(builder, vector) for _ in places]  # become registers
-        for place, total in zip(places, totals, strict=True):
-            builder.store(builder.load(at(out.data, place), align=align), total)
-        with cgutils.for_range(builder, n_in) as loop:
-            if together:
-                shared = builder.load(at(x.data, builder.mul(loop.index, lane)), align=align)
-                own = [
-                    everywhere(scalar(rows.data, builder.add(start, loop.index)))
-                    for start in starts
-                ]
-            else:
-                shared = everywhere(scalar(x.data, loop.index))
-                row = builder.mul(loop.index, n_out)
-                own = [
-                    builder.load(at(rows.data, builder.add(row, place)), align=align)
-                    for place in places
-                ]
-            for factor, total in zip(own, totals, strict=True):
-                term = builder.fmul(factor, shared)
-                builder.store(builder.fadd(builder.load(total), term), total)
-        for place, total in zip(places, totals, strict=True):
-            builder.store(builder.load(total), at(out.data, place), align=align)
+        n_in, n_out = (builder.extract_value(array.shape, 0) for array in (x, out))
+        values = [rows.data, x.data, out.data, arguments[3], n_in, n_out]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        name = f"neurosim.{tile.__name__}.{signature.args[2].dtype}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        if function.is_declaration:
+            function.linkage = "linkonce_odr"
+            function.attributes.add("noinline")
+            inside = ir.IRBuilder(function.append_basic_block())
+            _sums(inside, *function.args, sums, lanes, together)
+            inside.ret_void()
+        builder.call(function, values)
         return context.get_dummy_value()
+
+
+def _sums(builder, rows, x, out, first, n_in, n_out, sums, lanes, together):
+    """The instructions.  rows, x, out : pointers to their numbers; n_in, n_out : of x and out."""
+    number = out.type.pointee
+    vector, lane = ir.VectorType(number, lanes), INDEX(lanes)
+    nowhere = ir.Constant(vector, ir.Undefined)
+    zeros = ir.Constant(ir.VectorType(LANE, lanes), [0] * lanes)
+    align = 4 if number == ir.FloatType() else 8
+
+    def at(data, index):
+        return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+    def everywhere(data, index):
+        value = builder.load(builder.gep(data, [index]))
+        spread = builder.insert_element(nowhere, value, LANE(0))
+        return builder.shuffle_vector(spread, nowhere, zeros)
+
+    if together:
+        n_in = builder.sdiv(n_in, lane)
+        units = [builder.add(first, INDEX(k)) for k in range(sums)]
+        starts = [builder.mul(unit, n_in) for unit in units]
+        places = [builder.mul(unit, lane) for unit in units]
+    else:
+        places = [builder.add(first, INDEX(lanes * k)) for k in range(sums)]
+    totals = [cgutils.alloca_once(builder, vector) for _ in places]  # become registers
+    for place, total in zip(places, totals, strict=True):
+        builder.store(builder.load(at(out, place), align=align), total)
+    with cgutils.for_range(builder, n_in) as loop:
+        if together:
+            shared = builder.load(at(x, builder.mul(loop.index, lane)), align=align)
+            own = [everywhere(rows, builder.add(start, loop.index)) for start in starts]
+        else:
+            shared = everywhere(x, loop.index)
+            row = builder.mul(loop.index, n_out)
+            own = [builder.load(at(rows, builder.add(row, place)), align=align) for place in places]
+        for factor, total in zip(own, totals, strict=True):
+            term = builder.fmul(factor, shared)
+            builder.store(builder.fadd(builder.load(total), term), total)
+    for place, total in zip(places, totals, strict=True):
+        builder.store(builder.load(total), at(out, place), align=align)
 
 
 _compile(broad, BROAD // 8, 8)
