@@ -661,6 +661,9 @@ def _inconsistencies(spec: Spec) -> Iterator[tuple[str, str]]:
         if record.episodes != "all" and min(record.episodes, default=last + 1) > last:
             problem = f"{record.episodes}: a run has no such episode; name one up to {last}"
             yield f"record[{index}].episodes", f"{problem}, or raise task.episodes."
+        if record.steps != "all" and record.steps[0] >= record.steps[1]:
+            problem = f"{list(record.steps)} is empty; give [first, last + 1], counted from 0."
+            yield f"record[{index}].steps", problem
     if spec.timing is None and spec.storage.values != "float64":
         problem = f"{spec.storage.values!r} is of events, which need a section [timing]; remove it."
         yield "storage.values", problem

@@ -129,10 +129,13 @@ def test_what_belongs_to_algorithm_2_is_refused_with_key_value_and_remedy(
     assert "remove it" in str(raised.value)
 
 
-def test_asynchronous_mode_is_refused() -> None:
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+def test_modes_are_refused(mode: spec.Mode) -> None:
+    with pytest.raises(InputError, match=f"mode = '{mode}'.*Algorithm 1.*leave --mode out"):
+        spec.load("multiplexer/map_prop", mode=mode)
     with pytest.raises(InputError, match=r"timing = \{\}: belongs to Algorithm 2"):
-        spec.load("multiplexer/map_prop", mode="asynchronous")
-    assert spec.load("multiplexer/map_prop", mode="synchronous").mode == "monte_carlo"
+        spec.load("multiplexer/map_prop", {"timing": {}})
+    assert spec.load("multiplexer/map_prop").mode == "monte_carlo"
 
 
 SL = "regression/map_prop_sl"
