@@ -266,7 +266,7 @@ DEFECTS = (
     Defect(
         "the actor's traces outlive the episode",
         "kernels/agent.py",
-        "    begin_episode(actor)\n",
+        "        begin_episode(actor)\n",
         "",
         f"{ALGORITHM}the_first_step_of_an_episode_clears_the_traces",
     ),
