@@ -32,12 +32,11 @@ def all_run_folders(paths: Sequence[Path]) -> list[Path]:
     """The runs that several paths name, one at least, each once."""
     if not paths:
         raise InputError("Name at least one run, such as runs/cartpole/seed-0000.")
-    folders = {
-        folder.resolve(): folder
-        for path in reversed(paths)
-        for folder in reversed(run_folders(path))
-    }
-    return list(folders.values())[::-1]
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        for folder in run_folders(path):
+            folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
 
 
 def check_output(path: Path, what: str, *suffixes: str, force: bool = True) -> None:
